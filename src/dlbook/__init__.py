@@ -1,0 +1,43 @@
+"""The helper package of the book *Deep Learning with Python*.
+
+Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
+`dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.optim` (optimisers),
+`dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+"""
+
+import importlib
+import os
+
+__version__ = "0.1.0"
+
+# TensorFlow reports every start at length; errors still show. Has to be said before TensorFlow is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# NumPy's linear algebra on one core. Its threads wait for each other by spinning: with any other program running, two
+# cores are several times slower than one. Has to be said before NumPy is imported; TensorFlow is not affected.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+_HOMES = {
+    "load": "data",
+    "Dataset": "data",
+    "seed": "notebook",
+    "claim": "notebook",
+    "record": "notebook",
+    "figure": "notebook",
+    "source": "notebook",
+    "Progress": "keras_progress",
+}
+_MODULES = ("data", "nn", "notebook", "optim", "plot", "tensor")
+
+__all__ = [*_HOMES, *_MODULES]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"dlbook.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"dlbook.{name}")
+    raise AttributeError(f"dlbook has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,344 @@
+"""The exercise notebooks, graded by nbgrader itself: released, filled in, autograded, and the grade book read.
+
+Grading runs the code of a notebook. Here that code is the book's own: the stubs, the solutions, and solutions with a
+mistake put in. Code that students hand in is not to be trusted. nbgrader runs it as the user who started nbgrader, who
+can read and write the grade book and the hidden tests. Grade real submissions in a container, or under another
+account, that has no network and sees nothing but the course directory; nothing here or in tools/assignments.py is a
+sandbox.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbgrader.nbgraderformat import MetadataValidator
+from nbgrader.validator import Validator
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import assignments  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Object of type <Submitted:sqlalchemy.exc.SAWarning"
+)  # nbgrader's own affair
+
+SOURCES = {path.stem: path for path in sorted((ROOT / "notebooks" / "exercises").glob("*/*.ipynb"))}
+assert SOURCES, "there is no exercise notebook"
+
+# Mistakes that hidden tests must find: for each autograded exercise (part of its solution, what replaces it).
+# The first mistake in an exercise that computes a gradient or a step along one is a wrong sign.
+MISTAKES = {
+    "03-feedforward": {
+        "parameters": [("(inputs + 1)", "inputs")],
+        "shapes": [("(batch, outputs)", "(outputs, batch)")],
+        "sigmoid": [
+            ("(1 - output)", "(output - 1)"),
+            ("output * (1 - output)", "1 - output**2"),  # the slope of tanh
+        ],
+        "forward": [
+            ("np.maximum", "np.minimum"),
+            ("return x @ kernel + bias", "return np.maximum(x @ kernel + bias, 0)"),
+        ],
+        "entropy": [
+            ("log_sum_exp - shifted[", "log_sum_exp + shifted["),
+            ("logits - logits.max(axis=1, keepdims=True)", "logits"),
+        ],
+        "difference": [
+            (
+                "(function(point + offset) - function(point - offset))",
+                "(function(point - offset) - function(point + offset))",
+            ),
+            (
+                "(function(point + offset) - function(point - offset)) / (2 * step)",
+                "(function(point + offset) - function(point)) / step",
+            ),
+            (
+                "offset[index] = step",
+                "offset[index] = step; point[index] += 1e-6",
+            ),  # changes its argument
+        ],
+        "entropy-gradient": [
+            ("return gradient", "return -gradient"),
+            ("-= 1", "+= 1"),
+            ("gradient / len(labels)", "gradient"),
+        ],
+        "broadcast": [
+            ("return gradient.sum", "return -gradient.sum"),
+            ("return gradient.sum", "return gradient.mean"),
+            ("keepdims=True", "keepdims=False"),
+        ],
+        "loop": [
+            ("data - learning_rate", "data + learning_rate"),
+            ("parameter.grad = None", "pass"),
+            ("float(loss.data)", "loss"),
+        ],
+        "adam": [
+            ("weight - learning_rate", "weight + learning_rate"),
+            ("corrected_mean = mean / (1 - beta_1**t)", "corrected_mean = mean"),
+            ("np.sqrt(corrected_square)", "corrected_square"),
+        ],
+        "backward": [
+            ("hidden * (1 - hidden)", "hidden * (hidden - 1)"),
+            ("labels] -= 1", "labels] += 1"),
+            ("hidden.T @ error, error", "-hidden.T @ error, -error"),
+            ("error /= len(labels)", "error /= 1"),
+        ],
+        "softplus": [
+            ("gradient * slope", "-gradient * slope"),
+            ("gradient * slope", "slope"),
+            ("np.logaddexp(0, a.data)", "np.log(1 + np.exp(a.data))"),
+        ],
+        "depth": [
+            ("2 / inputs", "2 / outputs"),
+            ("np.mean(x**2)", "np.mean(x)"),
+        ],
+        "overfit": [("epochs=200", "epochs=5")],
+        "width": [
+            ("images[held_out]), labels[held_out]", "images[training]), labels[training]"),
+            ("rng.permutation(len(images))", "np.arange(len(images))"),
+        ],
+    }
+}
+
+
+def by_role(notebook, role):
+    """The cells with a role for nbgrader ("answer", essays included, or "tests") by grade id."""
+    return {
+        cell.metadata.nbgrader.grade_id: cell
+        for cell in notebook.cells
+        if assignments.role(cell) == role
+    }
+
+
+def split(text, block):
+    """The lines between the markers of `block`, and the others. Independent of tools/assignments.py, which it checks."""
+    inside, outside, within = [], [], False
+    for line in text.splitlines():
+        if line.strip() in (f"### BEGIN {block}", f"### END {block}"):
+            within = "BEGIN" in line
+        else:
+            (inside if within else outside).append(line)
+    return inside, outside
+
+
+class Course:
+    """An nbgrader course with one assignment, in a directory of its own."""
+
+    def __init__(self, directory, slug, source):
+        self.directory, self.slug = directory, slug
+        path = directory / "source" / slug / f"{slug}.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(source, path)
+        self.student_version = assignments.generate(directory, slug)
+
+    def scores(self, student, answers):
+        """Hand in the student version with the cells named in `answers` filled in; return {grade id: (score, maximum)}."""
+        notebook = nbformat.read(self.student_version, as_version=4)
+        for name, cell in by_role(notebook, "answer").items():
+            cell.source = answers.get(name, cell.source)
+        path = self.directory / "submitted" / student / self.slug / f"{self.slug}.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+        api = assignments.nbgrader_api(self.directory)
+        result = api.autograde(self.slug, student)
+        assert result["success"], result
+        with api.gradebook as gradebook:
+            grades = gradebook.find_submission_notebook(self.slug, self.slug, student).grades
+            return {grade.name: (grade.auto_score, grade.max_score) for grade in grades}
+
+    def errors(self, student):
+        """The errors that the test cells of an autograded submission raised: {grade id: name of the exception}."""
+        notebook = nbformat.read(
+            self.directory / "autograded" / student / self.slug / f"{self.slug}.ipynb", as_version=4
+        )
+        cells = by_role(notebook, "tests").items()
+        return {
+            name: output.ename
+            for name, cell in cells
+            for output in cell.outputs
+            if output.output_type == "error"
+        }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On a busy machine the threads of a small matrix product cost far more than they bring."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def slug(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def source(slug):
+    return nbformat.read(SOURCES[slug], as_version=4)
+
+
+@pytest.fixture(scope="module")
+def answers(source):
+    return {name: cell.source for name, cell in by_role(source, "answer").items()}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory, slug, source):
+    return Course(tmp_path_factory.mktemp("course"), slug, source)
+
+
+def test_form(source):
+    """Numbered headings, at least eight exercises, at most one essay, a hidden and a visible test for all others, ids unique."""
+    MetadataValidator().validate_nb(source)
+    prose = "\n".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
+    headings = re.findall("^## .*", prose, re.MULTILINE)
+    assert len(headings) >= 8
+    for number, heading in enumerate(headings, 1):
+        assert heading.startswith(f"## Exercise {number}: ")
+    answer_cells = by_role(source, "answer")
+    essays = {name for name, cell in answer_cells.items() if cell.cell_type == "markdown"}
+    assert len(essays) <= 1
+    autograded = set(answer_cells) - essays
+    assert set(by_role(source, "tests")) == {f"{name}-tests" for name in autograded}
+    assert len(autograded) + len(essays) == len(headings)
+    for cell in by_role(source, "tests").values():
+        hidden, visible = split(cell.source, "HIDDEN TESTS")
+        assert hidden and visible
+        assert cell.metadata.nbgrader.locked and cell.metadata.nbgrader.points > 0
+    ids = [cell.id for cell in source.cells]
+    assert len(set(ids)) == len(ids)
+
+
+def test_source_passes_nbgraders_validation(slug):
+    """`nbgrader validate` on the source: every test cell, visible and hidden, passes with the solutions."""
+    result = Validator().validate(str(SOURCES[slug]))
+    assert not {"failed", "changed", "type_changed"} & set(result), result
+
+
+def test_student_version_gives_nothing_away(slug, source, tmp_path):
+    assignments.build(ROOT / "notebooks" / "exercises", tmp_path / "out")
+    path = tmp_path / "out" / slug / f"{slug}.ipynb"
+    first = path.read_bytes()
+    student = nbformat.reads(first.decode(), as_version=4)
+    shown = {line.strip() for cell in student.cells for line in cell.source.splitlines()}
+    for cell in source.cells:
+        secret = split(cell.source, "SOLUTION")[0] + split(cell.source, "HIDDEN TESTS")[0]
+        if cell.cell_type == "markdown" and assignments.role(cell) == "answer":
+            secret = cell.source.splitlines()
+        for line in secret:
+            # the formatter breaks long lines into pieces such as `assert_allclose(`: common property
+            assert len(line.strip()) <= 16 or line.strip() not in shown, line
+    for cell in student.cells:
+        assert not re.search("SOLUTION|HIDDEN|BEGIN", cell.source)
+        assert not cell.get("outputs")
+    for name, cell in by_role(student, "answer").items():
+        functions = sum(line.startswith("def ") for line in cell.source.splitlines())
+        stub = assignments.STUBS[cell.cell_type]
+        assert cell.source.count(stub) == max(1, functions), f"{name}: a function without a stub"
+    run = subprocess.run(
+        [sys.executable, ROOT / "tools" / "assignments.py", "--output", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+    )
+    assert str(path) in run.stdout, run.stderr
+    assert path.read_bytes() == first, "the same source gave another file"
+
+
+def test_untouched_notebook_scores_nothing(course):
+    scores = course.scores("untouched", {})
+    assert {score for score, _ in scores.values()} == {0}
+    assert sum(maximum for _, maximum in scores.values()) > 0
+
+
+def test_solution_scores_full_marks(course, answers, source):
+    """The essay has no score until a person has read it."""
+    scores = course.scores("solution", answers)
+    for name in by_role(source, "tests"):
+        score, maximum = scores.pop(name)
+        assert score == maximum, name
+    assert all(score is None for score, _ in scores.values()), scores
+
+
+def test_every_mistake_fails_a_hidden_test(slug, source, answers, tmp_path):
+    """With the visible tests taken out, a mistake costs all points of its exercise, and of no other.
+
+    Exercises do not depend on each other, so one submission carries a mistake in each of several exercises; between
+    them the submissions show each hidden test failing and passing.
+    """
+    hidden_only = nbformat.from_dict(source)
+    for cell in by_role(hidden_only, "tests").values():
+        hidden = split(cell.source, "HIDDEN TESTS")[0]
+        cell.source = "\n".join(["### BEGIN HIDDEN TESTS", *hidden, "### END HIDDEN TESTS"])
+    course = Course(tmp_path, slug, hidden_only)
+    tests = by_role(source, "tests")
+    mistakes = MISTAKES[slug]
+    assert {f"{name}-tests" for name in mistakes} == set(tests), (
+        "an exercise without a mistake to be found"
+    )
+    most = max(len(listed) for listed in mistakes.values())
+    for turn in range(most + 1):  # in the last turn no exercise has a mistake
+        wrong = dict(answers)
+        made = {name: listed[turn] for name, listed in mistakes.items() if turn < len(listed)}
+        for name, (right, mistake) in made.items():
+            assert right in wrong[name], f"{name}: {right!r} is not in the solution"
+            wrong[name] = wrong[name].replace(right, mistake)
+        scores, errors = course.scores(f"mistakes{turn}", wrong), course.errors(f"mistakes{turn}")
+        for name in mistakes:
+            score, maximum = scores[f"{name}-tests"]
+            assert score == (0 if name in made else maximum), (
+                f"{name}: {score} of {maximum} points with {made.get(name, 'the solution')}"
+            )
+        # the mistakes are found by what they compute, not because the changed code cannot run
+        assert set(errors.values()) <= {"AssertionError", "FloatingPointError"}, errors
+
+
+def misspell_marker(notebook):
+    cell = next(iter(by_role(notebook, "tests").values()))
+    cell.source = cell.source.replace("BEGIN HIDDEN TESTS", "BEGIN HIDEN TESTS").replace(
+        "END HIDDEN TESTS", "END HIDEN TESTS"
+    )
+    return cell
+
+
+def unmark_solution(notebook):
+    cell = next(iter(by_role(notebook, "answer").values()))
+    cell.source = re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", cell.source)
+    return cell
+
+
+def copy_solution_into_prompt(notebook):
+    cell = next(iter(by_role(notebook, "answer").values()))
+    notebook.cells[0].source += "\nHint: `" + split(cell.source, "SOLUTION")[0][0].strip() + "`"
+    return cell
+
+
+def leave_nothing_visible(notebook):
+    cell = next(iter(by_role(notebook, "tests").values()))
+    cell.source = cell.source[cell.source.index("### BEGIN") :]
+    return cell
+
+
+@pytest.mark.parametrize(
+    "spoil", [misspell_marker, unmark_solution, copy_solution_into_prompt, leave_nothing_visible]
+)
+def test_make_assignments_refuses_a_source_that_would_leak(spoil, tmp_path):
+    """The message names the cell, and what was there before is still there, whole."""
+    slug, path = next(iter(SOURCES.items()))
+    shutil.copytree(path.parent, tmp_path / "sources" / slug)
+    notebook = nbformat.read(path, as_version=4)
+    name = spoil(notebook).metadata.nbgrader.grade_id
+    nbformat.write(notebook, tmp_path / "sources" / slug / path.name)
+    kept = tmp_path / "out" / slug / path.name
+    kept.parent.mkdir(parents=True)
+    kept.write_text("kept")
+    with pytest.raises(ValueError, match=f"cell {name}:"):
+        assignments.build(tmp_path / "sources", tmp_path / "out")
+    assert (
+        sorted(tmp_path.iterdir()) == [tmp_path / "out", tmp_path / "sources"]
+        and kept.read_text() == "kept"
+    )

@@ -1,0 +1,304 @@
+"""Tests of the built site, _build/html, in a real browser: `make book` comes first."""
+
+import functools
+import http.server
+import json
+import re
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from chromium import find_chromium
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "_build/html"
+# index.html only forwards to book/index.html.
+PAGES = sorted(
+    path.relative_to(HTML).as_posix()
+    for path in HTML.rglob("*.html")
+    if not path.relative_to(HTML).parts[0].startswith("_") and path != HTML / "index.html"
+) or ["(no page: run `make book` first)"]
+CHAPTERS = [page for page in PAGES if re.match(r"book/\d\d-", page)] or [
+    "(no chapter: run `make book` first)"
+]
+WIDE = {"width": 1440, "height": 900}
+NARROW = {"width": 360, "height": 740}
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address at which the built site is served."""
+    if not (HTML / "index.html").is_file():
+        pytest.fail("_build/html is missing: run `make book` first")
+    handler = functools.partial(QuietHandler, directory=HTML)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = find_chromium()  # may start Playwright itself
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox does not work for root, and in many containers for nobody.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def contexts(browser):
+    """A browser context for a reader who prefers light, and one who prefers dark."""
+    contexts = {}
+    for theme in ("light", "dark"):
+        contexts[theme] = browser.new_context(color_scheme=theme, reduced_motion="reduce")
+        # The theme's switch stores the reader's choice like this.
+        choice = (
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
+        )
+        contexts[theme].add_init_script(choice)
+    return contexts
+
+
+@pytest.fixture
+def open_page(contexts, site):
+    """A function that opens a page of the site; the page's `problems` collects what goes wrong meanwhile."""
+    pages = []
+
+    def open_page(path, theme="light"):
+        page = contexts[theme].new_page()
+        pages.append(page)
+        page.set_viewport_size(WIDE)
+        page.problems = problems = []
+
+        def check_request(request):
+            if not request.url.startswith((site, "data:", "blob:")):
+                problems.append(f"request to another host: {request.url}")
+
+        def check_response(response):
+            if response.status >= 400:
+                problems.append(f"{response.status} for {response.url}")
+
+        page.on("request", check_request)
+        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
+        page.on("response", check_response)
+        page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+        page.on(
+            "console",
+            lambda message: message.type == "error" and problems.append(f"console: {message.text}"),
+        )
+        page.goto(urljoin(site, path))
+        page.wait_for_load_state("networkidle")
+        page.evaluate("window.MathJax?.startup?.promise.then(() => null)")
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+def accessibility_problems(page):
+    # Without preload, axe does not fetch the style sheets again (from wrong addresses, where they import others).
+    results = Axe().run(page, options={"resultTypes": ["violations"], "preload": False})
+    return results.generate_report() if results.violations_count else ""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_page_in_browser(open_page, path, theme):
+    page = open_page(path, theme)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    assert (
+        page.evaluate(
+            "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+        )
+        == []
+    )
+    assert page.locator(".math mjx-container").count() == page.locator(".math").count()
+    assert page.locator("mjx-merror").count() == 0
+    assert accessibility_problems(page) == ""
+
+    page.set_viewport_size(NARROW)
+    page.reload(wait_until="networkidle")  # the theme's scripts look at the width
+    page.evaluate("window.MathJax?.startup?.promise.then(() => null)")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    too_wide = """[...document.querySelectorAll('main *')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth
+                     && !e.closest('pre, .pst-scrollable-table-container, .math'))
+        .map(e => e.outerHTML.slice(0, 100))"""
+    assert width <= NARROW["width"], page.evaluate(too_wide)
+    assert accessibility_problems(page) == ""
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_wide_page_shows_code_whole(open_page, path):
+    page = open_page(path)
+    too_long = (
+        "[...document.querySelectorAll('main pre')].filter(e => e.scrollWidth > e.clientWidth)"
+    )
+    lines = page.evaluate(
+        f"{too_long}.map(e => Math.max(...e.textContent.split('\\n').map(l => l.length)))"
+    )
+    assert [length for length in lines if length <= 80] == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_chapter_is_complete(open_page, path):
+    page = open_page(path)
+    assert page.locator("mjx-container").count() > 0
+    text = page.inner_text("main")
+    assert "undefined" not in text and "{glue" not in text and "{numref" not in text
+    assert page.locator("figure figcaption .caption-number").count() > 0
+    slug = Path(path).stem
+    if (ROOT / f"notebooks/exercises/{slug}").is_dir():
+        assert page.locator(f"a[href$='exercises/{slug}.ipynb']").count() > 0
+
+
+def test_theme_switch(open_page):
+    page = open_page("book/index.html", "light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.locator("button.theme-switch-button:visible").first.click()
+    for _ in range(2):  # the switch goes round: automatic, light, dark
+        if page.evaluate("document.documentElement.dataset.mode") != "dark":
+            page.locator("button.theme-switch-button:visible").first.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate(background) != light
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_search_finds_the_chapter(open_page, path):
+    heading = open_page(path).locator("h1").first.inner_text()
+    word = max(re.findall(r"[A-Za-z]+", heading), key=len)
+    page = open_page(f"search.html?q={word}")
+    page.wait_for_selector("ul.search li a")
+    found = page.locator("ul.search li a").evaluate_all("links => links.map(link => link.href)")
+    assert any(urlsplit(address).path.endswith(path) for address in found)
+    assert page.problems == []
+
+
+def test_front_page_forwards(open_page):
+    page = open_page("index.html")
+    page.wait_for_url("**/book/index.html")
+    # Jupyter Book writes this page without an icon; the browser then asks for /favicon.ico in vain.
+    assert [problem for problem in page.problems if "404" not in problem] == []
+
+
+class Page(HTMLParser):
+    """The links, anchors, images and loaded addresses of an HTML page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.loaded, self.alts = [], [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids.extend(
+            attributes[key]
+            for key in ("id", "name")
+            if attributes.get(key) and (key == "id" or tag == "a")
+        )
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        if tag == "link" and attributes.get("href"):
+            self.loaded.append(attributes["href"])
+        self.loaded.extend(
+            attributes[key] for key in ("src", "srcset", "poster", "data") if attributes.get(key)
+        )
+        if tag == "img":
+            self.alts.append((attributes.get("src"), attributes.get("alt")))
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    return {path: Page(HTML / path) for path in [*PAGES, "index.html"]}
+
+
+def test_nothing_is_loaded_from_another_host(pages):
+    foreign = [
+        (path, address)
+        for path, page in pages.items()
+        for address in page.loaded
+        if urlsplit(address).netloc
+    ]
+    assert foreign == []
+    # Addresses in scripts that would be loaded only on a click.
+    for path in pages:
+        assert not re.search(
+            r"unpkg\.com|jsdelivr|cdnjs|googleapis|gstatic",
+            (HTML / path).read_text(encoding="utf-8"),
+        )
+
+
+def test_every_image_has_a_text(pages):
+    silent = [
+        (path, source)
+        for path, page in pages.items()
+        for source, alt in page.alts
+        if not (alt or "").strip()
+    ]
+    assert silent == []
+
+
+def test_no_link_is_broken(pages):
+    broken = []
+    for path, page in pages.items():
+        assert len(page.ids) == len(set(page.ids)), f"{path} uses an id twice"
+        for link in page.links:
+            address = urlsplit(link)
+            if address.scheme or address.netloc:
+                continue
+            target = urlsplit(urljoin(f"/{path}", link)).path.lstrip("/") if address.path else path
+            target = unquote(target)
+            anchor = unquote(address.fragment)
+            if not (HTML / target).is_file() or (
+                anchor and target in pages and anchor not in pages[target].ids
+            ):
+                broken.append((path, link))
+    assert broken == []
+
+
+def test_student_notebooks_are_in_the_site():
+    for source in ROOT.glob("notebooks/exercises/*/*.ipynb"):
+        copy = HTML / "exercises" / source.name
+        assert copy.is_file(), f"{copy} is missing: run `make book` first"
+        assert (
+            copy.read_bytes()
+            == (ROOT / "_build/assignments" / source.parent.name / source.name).read_bytes()
+        )
+        assert "BEGIN SOLUTION" not in copy.read_text(encoding="utf-8")
+        assert "BEGIN HIDDEN TESTS" not in copy.read_text(encoding="utf-8")
+
+
+def test_colab_buttons_and_copies_belong_together(pages):
+    """With a repository, there is a copy for each button and a button for each copy; with none, neither."""
+    pattern = r"https://colab\.research\.google\.com/github/[^/]+/[^/]+/blob/gh-pages/(.+)"
+    buttons = {
+        match[1]
+        for page in pages.values()
+        for link in page.links
+        if (match := re.fullmatch(pattern, link))
+    }
+    copies = {path.relative_to(HTML).as_posix(): path for path in HTML.glob("colab/*/*.ipynb")}
+    assert buttons <= set(copies)
+    for name, path in copies.items():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        host, wheel = re.search(
+            r"%pip install --quiet (https?://[^/]+).*/colab/(dlbook-[^/]+\.whl)$", first
+        ).groups()
+        assert (HTML / "colab" / wheel).is_file()
+        # A copy for another address (BOOK_SITE) needs no repository, and so no button.
+        assert name in buttons or host != "https://raw.githubusercontent.com"

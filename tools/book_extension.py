@@ -1,0 +1,362 @@
+"""The book's own Sphinx extension.
+
+- ``{glue:figure} ../notebooks/NAME.ipynb::KEY`` quotes a figure that is stored in a notebook (MyST-NB's own
+  directive finds figures of the same page only).
+- ``{exercises} SLUG`` lists the exercises of a chapter and links the students' notebook.
+- ``{results}`` renders ``book/results.json`` as tables.
+- Every image of a notebook gets the text that ``dlbook.figure(..., alt=...)`` stored with it; one without a text
+  is a warning, and `make book` treats warnings as errors.
+- Chapter ``03-...`` has the number 3, also while chapters 1 and 2 are unwritten.
+- The Colab button is switched on where the repository is known.
+- The pages are mended for readers who hear them.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from base64 import b64decode
+from pathlib import Path
+from statistics import mean, stdev
+
+from colab import SITE_BRANCH, find_repository
+from docutils import nodes
+from myst_nb.ext.glue.utils import PendingGlueReference
+from sphinx.directives.patches import Figure
+from sphinx.errors import ConfigError
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+
+
+# Figures of notebooks
+
+
+def stored_images(path):
+    """Yield ``(cell number, figure name, alt, file name, bytes, size)`` of each PNG image stored in a notebook.
+
+    The file name is the one that MyST-NB gives to the image.
+    """
+    notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+    for number, cell in enumerate(notebook["cells"], start=1):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                metadata = output["metadata"]
+                content = b64decode("".join(output["data"]["image/png"]))
+                file_name = hashlib.sha256(content).hexdigest() + ".png"
+                figure_name = metadata.get("scrapbook", {}).get("name")
+                yield (
+                    number,
+                    figure_name,
+                    metadata.get("alt", ""),
+                    file_name,
+                    content,
+                    metadata.get("image/png", {}),
+                )
+
+
+def describe_notebook_images(app, doctree):
+    """Give each image of a notebook page its stored text, and warn of one without."""
+    path = app.env.doc2path(app.env.docname)
+    if not path.endswith(".ipynb"):
+        return
+    alts = {}
+    for number, figure_name, alt, file_name, _, _ in stored_images(path):
+        alts[file_name] = alt
+        if not alt.strip():
+            logger.warning(
+                "%s: figure %r in cell %d has no alt text; show it with dlbook.figure(name, figure, alt=...)",
+                app.env.docname,
+                figure_name,
+                number,
+                location=app.env.docname,
+            )
+    for image in doctree.findall(nodes.image):
+        image["alt"] = image.get("alt") or alts.get(Path(image["uri"]).name, "")
+
+
+class GlueFigure(Figure):
+    """A numbered figure whose image and alternative text are stored in a notebook."""
+
+    def run(self):
+        path, separator, name = self.arguments[0].partition("::")
+        if not separator:
+            raise self.error(
+                f"write {{glue:figure}} ../notebooks/NAME.ipynb::KEY, not {self.arguments[0]!r}"
+            )
+        env = self.state.document.settings.env
+        relative_path, full_path = env.relfn2path(path, env.docname)
+        if not Path(full_path).is_file():
+            raise self.error(f"no notebook {relative_path}")
+        env.note_dependency(relative_path)
+        images = {image[1]: image for image in stored_images(full_path)}
+        if name not in images:
+            raise self.error(
+                f"no figure {name!r} in {relative_path}; it has {sorted(filter(None, images))}"
+            )
+        _, _, alt, file_name, content, size = images[name]
+        folder = (
+            Path(env.app.outdir).parent / "jupyter_execute"
+        )  # where MyST-NB writes the same image
+        folder.mkdir(exist_ok=True)
+        (folder / file_name).write_bytes(content)
+        self.arguments[0] = "/" + (folder / file_name).relative_to(env.srcdir).as_posix()
+        self.options.setdefault("alt", alt)
+        if "width" in size:
+            self.options.setdefault("width", str(size["width"]))
+        return super().run()
+
+
+def note_quoted_notebooks(app, doctree):
+    """Build a page anew when a notebook changes whose numbers it quotes."""
+    for reference in doctree.findall(PendingGlueReference):
+        app.env.note_dependency(app.env.doc2path(reference.refdoc, base=False))
+
+
+# Exercises
+
+
+def read_exercises(path):
+    """Return ``(title, points)`` of each exercise of a source notebook."""
+    exercises = []
+    for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
+        heading = re.search(r"^## Exercise \d+: (.+)$", "".join(cell["source"]), flags=re.MULTILINE)
+        if cell["cell_type"] == "markdown" and heading:
+            exercises.append([heading[1].strip(), 0])
+        nbgrader = cell["metadata"].get("nbgrader", {})
+        if nbgrader.get("grade"):
+            if not exercises:
+                raise ValueError(
+                    f"{path}: a graded cell stands before the first '## Exercise N: title'"
+                )
+            exercises[-1][1] += nbgrader["points"]
+    return exercises
+
+
+class Exercises(SphinxDirective):
+    """The list of a chapter's exercises, and the notebook to solve them in."""
+
+    required_arguments = 1
+
+    def run(self):
+        slug = self.arguments[0]
+        root = Path(self.env.srcdir)
+        source = f"notebooks/exercises/{slug}/{slug}.ipynb"
+        student = f"_build/assignments/{slug}/{slug}.ipynb"
+        if not (root / source).is_file():
+            raise self.error(f"no exercises {source}")
+        if not (root / student).is_file():
+            raise self.error(f"no students' notebook {student}: run `make assignments`")
+        self.env.note_dependency(source)
+
+        exercises = read_exercises(root / source)
+        if not exercises:
+            raise self.error(f"no heading '## Exercise N: title' in {source}")
+        lines = [
+            f"{n}. {title} ({points:g} {'point' if points == 1 else 'points'})"
+            for n, (title, points) in enumerate(exercises, start=1)
+        ]
+
+        link_target = f"exercises/{slug}.ipynb"  # copy_student_notebooks puts it there
+        to_site_root = "../" * self.env.docname.count("/")
+        links = nodes.paragraph()
+        links += nodes.reference(
+            "", "Download the exercise notebook", refuri=to_site_root + link_target
+        )
+        if self.config.book_repository:
+            address = colab_address(self.config.book_repository, link_target)
+            links += nodes.Text(" or ")
+            links += nodes.reference("", "open it in Colab", refuri=address)
+        links += nodes.Text(".")
+        return [*self.parse_text_to_nodes("\n".join(lines)), links]
+
+
+def copy_student_notebooks(app, exception):
+    """Put the students' notebooks into the site, as exercises/SLUG.ipynb."""
+    if exception is None:
+        folder = Path(app.outdir, "exercises")
+        folder.mkdir(exist_ok=True)
+        for path in Path(app.srcdir).glob("_build/assignments/*/*.ipynb"):
+            shutil.copyfile(path, folder / path.name)
+
+
+# Results
+
+
+def results_table(slug, result, stored):
+    """Return the Markdown table of one notebook; `stored` maps names to the values in the notebook."""
+    seconds = result["seconds"]
+    rows = []
+    for name, number in result["numbers"].items():
+        if not number.get("about"):
+            continue
+        if name not in stored:
+            raise ValueError(
+                f"book/results.json has {name!r}, but notebooks/{slug}.ipynb does not record it; "
+                f"run `make reseed`"
+            )
+
+        def show(value, spec=number["format"]):
+            return format(value, spec)
+
+        values = number["values"]
+        baseline = number.get("baseline")
+        if baseline:
+            other = result["numbers"][baseline]
+            baseline = f"{show(mean(other['values']))} ({other.get('about') or baseline})"
+        spread = f" ± {show(stdev(values))}" if len(values) > 1 else ""
+        measured = [
+            show(stored[name]),
+            show(mean(values)) + spread,
+            f"{show(min(values))} – {show(max(values))}",
+        ]
+        row = [
+            number["about"],
+            *(cell.replace(" ", NO_BREAK_SPACE) for cell in measured),
+            baseline or "–",
+        ]
+        rows.append([cell.replace("|", r"\|") for cell in row])
+    count = len(result["seeds"])
+    header = [
+        "quantity",
+        "stored value",
+        f"mean ± sd, {count} seeds",
+        "smallest – largest",
+        "baseline",
+    ]
+    time = (
+        f"{min(seconds):.0f}"
+        if round(min(seconds)) == round(max(seconds))
+        else f"{min(seconds):.0f}–{max(seconds):.0f}"
+    )
+    table = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        [
+            f":::{{table}} {{doc}}`/notebooks/{slug}`: {count} seeds, {time} s for a run",
+            f":name: results-{slug}",
+            "",
+            *("| " + " | ".join(cells) + " |" for cells in table),
+            ":::",
+        ]
+    )
+
+
+class Results(SphinxDirective):
+    """The tables of all recorded numbers."""
+
+    def run(self):
+        root = Path(self.env.srcdir)
+        source = root / "book/results.json"
+        if not source.is_file():
+            raise self.error("no book/results.json: run `make reseed`")
+        self.env.note_dependency("book/results.json")
+        tables = []
+        for slug, result in json.loads(source.read_text(encoding="utf-8"))["notebooks"].items():
+            self.env.note_dependency(f"notebooks/{slug}.ipynb")
+            try:
+                tables.append(
+                    results_table(slug, result, stored_numbers(root / f"notebooks/{slug}.ipynb"))
+                )
+            except ValueError as problem:
+                raise self.error(str(problem)) from problem
+        return self.parse_text_to_nodes("\n\n".join(tables))
+
+
+def stored_numbers(path):
+    """Return the numbers that a notebook records, by name."""
+    numbers = {}
+    for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            scrapbook = output.get("metadata", {}).get("scrapbook")
+            text = output.get("data", {}).get("application/papermill.record/text/plain")
+            if scrapbook and text:
+                numbers[scrapbook["name"]] = float("".join(text))
+    return numbers
+
+
+# Numbers of chapters
+
+
+def number_chapters_by_file_name(app, env):
+    """Make the chapter number in section, figure and equation numbers that of the file name, ``NN-slug``."""
+    for docname, sections in env.toc_secnumbers.items():
+        match = re.search(r"/(\d\d)-", docname)
+        if not match:
+            continue
+        chapter = int(match[1])
+        for anchor, number in sections.items():
+            if number:
+                sections[anchor] = (chapter, *number[1:])
+        for node in [env.titles[docname], *env.tocs[docname].findall(nodes.reference)]:
+            if node.get("secnumber"):
+                node["secnumber"] = [chapter, *node["secnumber"][1:]]
+        for numbers in env.toc_fignumbers.get(docname, {}).values():
+            for key, number in numbers.items():
+                numbers[key] = (chapter, *number[1:])
+    return []
+
+
+# Colab
+
+
+def colab_address(repository, path):
+    """Return the address under which Colab opens a notebook of the published site."""
+    return f"https://colab.research.google.com/github/{repository}/blob/{SITE_BRANCH}/colab/{path}"
+
+
+def show_colab_button(app, config):
+    """Let the theme's launch button lead to the copies that tools/colab.py writes into the site."""
+    try:
+        repository = find_repository()
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from problem
+    config.book_repository = repository
+    if repository:
+        config.html_theme_options |= {
+            "repository_url": f"https://github.com/{repository}",
+            "repository_branch": SITE_BRANCH,
+            "path_to_docs": "colab",
+            "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+        }
+
+
+# Accessibility
+
+
+def make_accessible(app, pagename, templatename, context, doctree):
+    """Mend what axe-core finds wrong in the HTML that docutils, pandas and the theme write."""
+    if "body" in context:
+        # docutils gives the entries of a bibliography a role that ARIA has withdrawn; they stand in a role="list".
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        # The corner of a pandas table is not the heading of anything.
+        context["body"] = context["body"].replace("<th></th>", "<td></td>")
+
+    # The arrows that open a chapter in the sidebar have no name.
+    write_toctree = context["generate_toctree_html"]
+
+    def write_named_toctree(*arguments, **options):
+        html = str(write_toctree(*arguments, **options))
+        return html.replace("<summary>", '<summary aria-label="Pages of this chapter">')
+
+    context["generate_toctree_html"] = write_named_toctree
+
+
+def setup(app):
+    """Register everything with Sphinx."""
+    app.setup_extension("myst_nb")
+    app.add_directive_to_domain("glue", "figure", GlueFigure, override=True)
+    app.add_directive("exercises", Exercises)
+    app.add_directive("results", Results)
+    app.add_config_value(
+        "book_repository", None, "env"
+    )  # "env": read all pages again when it changes
+    app.connect("config-inited", show_colab_button)
+    app.connect("build-finished", copy_student_notebooks)
+    app.connect("doctree-read", describe_notebook_images)
+    app.connect("doctree-read", note_quoted_notebooks)
+    # Later than Sphinx's and the theme's own handlers, which have the default priority, 500.
+    app.connect("html-page-context", make_accessible, priority=900)
+    app.connect("env-get-updated", number_chapters_by_file_name, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
