@@ -18,7 +18,7 @@ book: .venv/installed assignments ## build the HTML book from the stored outputs
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
-	$(BIN)/python -m pytest --nbval --nbval-current-env $(TESTS)
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
 
 lint: .venv/installed ## check the style of code and notebooks
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ notebooks: .venv/installed ## execute the notebooks from clean kernels and store
 	$(BIN)/python tools/notebooks.py store $(NB)
 
 reseed: .venv/installed ## run the notebooks under several seeds and write book/results.json (SEEDS=5, NB=03)
-	$(BIN)/python tools/notebooks.py reseed --seeds $(SEEDS) $(NB)
+	$(BIN)/python tools/notebooks.py reseed $(NB) --seeds $(SEEDS)
 
 bench: .venv/installed ## measure the engine beside Keras
 	$(BIN)/python tools/bench.py

@@ -58,9 +58,11 @@ def test_loss_gradients_equal_finite_differences(batch, classes, scale, seed):
     ]:
         outputs.grad = None
         loss(outputs, targets).backward()
-        numerical = numerical_gradient(
-            lambda: loss(Tensor(outputs.data), targets).data, outputs.data, step=1e-5
-        )  # noqa: B023
+
+        def value(loss=loss, targets=targets):
+            return loss(Tensor(outputs.data), targets).data
+
+        numerical = numerical_gradient(value, outputs.data, step=1e-5)
         assert relative_error(outputs.grad, numerical) <= 1e-6
 
 

@@ -1,10 +1,12 @@
 """What notebooks use: seed, claims, records, figures, source, progress bar, plot style."""
 
 import base64
+import itertools
 import os
 import random
 import subprocess
 import sys
+import types
 
 import dlbook
 import keras
@@ -227,11 +229,14 @@ def test_a_kernel_stores_what_the_book_can_quote():
 # Progress
 
 
+# With a clock on which every epoch takes a second, because epochs that follow too quickly are not shown.
 TRAINING = """
+import itertools, types
 import dlbook
 import keras
 import numpy as np
-from dlbook import nn, optim
+from dlbook import keras_progress, nn, optim
+keras_progress.time = types.SimpleNamespace(perf_counter=itertools.count().__next__)
 x, y = np.ones((4, 2), "float32"), np.zeros(4, "int64")
 """
 WITH_KERAS = """
@@ -261,27 +266,39 @@ def test_progress_is_seen_and_leaves_nothing():
 
     kinds = ("display_data", "update_display_data", "clear_output")
     sent = [(kind, content) for kind, content in messages if kind in kinds]
-    bar = ["display_data", "update_display_data", "update_display_data", "clear_output"]
-    # Early stopping needs two epochs to see that nothing improves.
-    assert [kind for kind, _ in sent] == [*bar, *bar[:2], "clear_output", *bar]
-    pages = [content["data"]["text/html"] for kind, content in sent if kind != "clear_output"]
-    for epoch, page in zip([1, 2, 3, 1, 2, 1, 2, 3], pages, strict=True):
-        assert f'<progress value="{epoch}" max="3"' in page
-        assert f"epoch {epoch} of 3" in page and "loss " in page
+    # Twice three epochs, after the last of which the bar goes, and once two until the training stops.
+    assert [kind for kind, _ in sent] == 3 * ["display_data", "update_display_data", "clear_output"]
+    bars = [content["data"]["text/html"] for kind, content in sent if kind != "clear_output"]
+    for epoch, bar in zip([1, 2, 1, 2, 1, 2], bars, strict=True):
+        assert f'<progress value="{epoch}" max="3"' in bar
+        assert f"epoch {epoch} of 3" in bar and "loss " in bar
+
+
+def train(monkeypatch, epochs, seconds):
+    """Let a progress bar without a notebook see `epochs` epochs that take `seconds` each."""
+    clock = types.SimpleNamespace(perf_counter=itertools.count(step=seconds).__next__)
+    monkeypatch.setattr(keras_progress, "time", clock)
+    monkeypatch.setattr(keras_progress, "get_ipython", lambda: None)
+    progress = dlbook.Progress(epochs)
+    for epoch in range(epochs):
+        progress.on_epoch_end(epoch, {"loss": 0.5})
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_without_a_notebook(monkeypatch, capsys, terminal):
     """In a terminal one line that is wiped at the end; in a log file nothing."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr(keras_progress, "get_ipython", lambda: None)
-    progress = dlbook.Progress(2)
-    for epoch in range(2):
-        progress.on_epoch_end(epoch, {"loss": 0.5})
+    train(monkeypatch, epochs=3, seconds=1)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("loss 0.5000") == (2 if terminal else 0)
     assert err.endswith("\r\033[K") if terminal else err == ""
+
+
+def test_progress_of_short_epochs_is_shown_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    train(monkeypatch, epochs=1000, seconds=0.001)
+    assert 2 <= capsys.readouterr().err.count("loss 0.5000") <= 10
 
 
 # Plot

@@ -170,9 +170,9 @@ def test_exercises_sum_their_points(tmp_path):
 
 def test_results_table_shows_spread_and_baseline():
     numbers = {
-        "mlp": {"values": [0.8, 0.9], "format": ".1%", "about": "MLP", "baseline": "linear"},
-        "linear": {"values": [0.5, 0.7], "format": ".1%", "about": "a|b", "baseline": None},
-        "hidden": {"values": [1, 2], "format": ".1f", "baseline": None},
+        "mlp": {"values": [0.8, 0.9], "show": ".1%", "about": "MLP", "baseline": "linear"},
+        "linear": {"values": [0.5, 0.7], "show": ".1%", "about": "a|b", "baseline": None},
+        "hidden": {"values": [1, 2], "show": ".1f", "baseline": None},
     }
     result = {"seeds": [0, 1], "seconds": [40.2, 44.9], "numbers": numbers}
     table = book_extension.results_table("03-slug", result, {"mlp": 0.85, "linear": 0.6})

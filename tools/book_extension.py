@@ -198,7 +198,9 @@ def results_table(slug, result, stored):
                 f"run `make reseed`"
             )
 
-        def show(value, spec=number["format"]):
+        spec = number.get("show", ".3g")
+
+        def show(value, spec=spec):
             return format(value, spec)
 
         values = number["values"]

@@ -1,7 +1,7 @@
 """Execute notebooks from a clean kernel and store their outputs, and spread their numbers over seeds.
 
     python tools/notebooks.py store [NN ...]           make notebooks
-    python tools/notebooks.py reseed --seeds N [NN ...]  make reseed
+    python tools/notebooks.py reseed [NN ...] --seeds N  make reseed
 
 Stored outputs come only from here. Each notebook carries a seal, the SHA-256 of its code and outputs, so that a test can
 tell an output that a run printed from one that was typed.

@@ -25,6 +25,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.epochs = epochs
         self.started = time.perf_counter()
+        self.shown = float("-inf")
         self.handle = None
         shell = get_ipython()
         self.in_notebook = shell is not None and hasattr(shell, "kernel")
@@ -33,7 +34,13 @@ class Progress(keras.callbacks.Callback):
         self.epochs = self.params["epochs"]
 
     def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == self.epochs:
+            self.close()
+            return
         seconds = time.perf_counter() - self.started
+        if seconds - self.shown < 0.2:  # a thousand short epochs are not a thousand messages
+            return
+        self.shown = seconds
         values = " · ".join(
             f"{name} {value:.4f}"
             for name, value in (logs or {}).items()
@@ -46,8 +53,6 @@ class Progress(keras.callbacks.Callback):
             )
         elif sys.stderr.isatty():
             print("\r\033[K" + text, end="", file=sys.stderr)
-        if epoch + 1 == self.epochs:
-            self.close()
 
     def on_train_end(self, logs=None):
         self.close()

@@ -5,7 +5,6 @@ Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``.
 """
 
 import numpy as np
-
 from dlbook.tensor import Tensor, as_tensor, no_grad, operation, relu, sigmoid, softmax, tanh
 
 ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
