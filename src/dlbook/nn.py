@@ -1,7 +1,8 @@
 """Layers, losses and the training loop, built from the operations of `dlbook.tensor`.
 
 Names, argument order and defaults are those of Keras, so that a model here and its twin there can share weights.
-Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``.
+Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``. Layers for images are in
+`dlbook.convolution`.
 """
 
 import numpy as np
@@ -10,15 +11,21 @@ from dlbook.tensor import Tensor, as_tensor, no_grad, operation, relu, sigmoid, 
 ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
 
 
+def fans(shape):
+    """Return fan-in and fan-out of a kernel of `shape` (inputs, outputs), or of a convolution's (height, width, inputs, outputs)."""
+    taps = int(np.prod(shape[:-2]))
+    return taps * shape[-2], taps * shape[-1]
+
+
 def glorot_uniform(shape, rng):
-    """Uniform on ±sqrt(6 / (inputs + outputs)): Glorot & Bengio (2010), equation 16. `shape` is (inputs, outputs)."""
-    limit = np.sqrt(6 / (shape[0] + shape[1]))
+    """Uniform on ±sqrt(6 / (fan-in + fan-out)): Glorot & Bengio (2010), equation 16. `shape` as for `fans`."""
+    limit = np.sqrt(6 / sum(fans(shape)))
     return rng.uniform(-limit, limit, shape)
 
 
 def he_uniform(shape, rng):
-    """Uniform on ±sqrt(6 / inputs), variance 2 / inputs: He et al. (2015), equation 10. `shape` is (inputs, outputs)."""
-    limit = np.sqrt(6 / shape[0])
+    """Uniform on ±sqrt(6 / fan-in), variance 2 / fan-in: He et al. (2015), equation 10. `shape` as for `fans`."""
+    limit = np.sqrt(6 / fans(shape)[0])
     return rng.uniform(-limit, limit, shape)
 
 
@@ -82,38 +89,56 @@ class Dense:
         return z if self.activation is None else self.activation(z)
 
 
+def call(layer, x, training):
+    """Apply a layer or model, and tell it whether it is being trained if it has a mode for that."""
+    return layer(x, training=training) if getattr(layer, "has_training_mode", False) else layer(x)
+
+
+def weights_of(layer):
+    """The layer's arrays: its `weights` if it has any that are not trained, otherwise its `parameters`."""
+    return getattr(layer, "weights", getattr(layer, "parameters", []))
+
+
 class Sequential:
-    """Layers applied one after the other. A layer is any function of a Tensor; its `parameters`, if any, are trained."""
+    """Layers applied one after the other.
+
+    A layer is any function of a Tensor. Its `parameters`, if any, are trained; `weights` are these and whatever else
+    it keeps, such as running means. A layer with ``has_training_mode = True`` is also told whether this is training.
+    """
+
+    has_training_mode = True
 
     def __init__(self, layers):
         self.layers = list(layers)
         self.parameters = [
             parameter for layer in self.layers for parameter in getattr(layer, "parameters", [])
         ]
+        self.weights = [weight for layer in self.layers for weight in weights_of(layer)]
 
-    def __call__(self, x):
+    def __call__(self, x, training=False):
         x = as_tensor(x)
         for layer in self.layers:
-            x = layer(x)
+            x = call(layer, x, training)
         return x
 
     def count_params(self):
-        return sum(parameter.size for parameter in self.parameters)
+        """Number of all weights; as in Keras, running means count."""
+        return sum(weight.size for weight in self.weights)
 
     def get_weights(self):
-        """Copies of all parameters, in the order of Keras's `get_weights`: kernel, bias, kernel, bias, ..."""
-        return [parameter.data.copy() for parameter in self.parameters]
+        """Copies of all weights, in the order of Keras's `get_weights`: layer by layer, kernel before bias."""
+        return [weight.data.copy() for weight in self.weights]
 
     def set_weights(self, weights):
-        """Overwrite all parameters with copies of `weights`, for example those of a Keras model with the same layers."""
+        """Overwrite all weights with copies of `weights`, for example those of a Keras model with the same layers."""
         shapes, expected = (
             [np.shape(array) for array in weights],
-            [parameter.shape for parameter in self.parameters],
+            [weight.shape for weight in self.weights],
         )
         if shapes != expected:
             raise ValueError(f"set_weights: expected arrays of shapes {expected}, got {shapes}")
-        for parameter, array in zip(self.parameters, weights):
-            parameter.data = np.array(array, dtype=parameter.dtype)
+        for weight, array in zip(self.weights, weights):
+            weight.data = np.array(array, dtype=weight.dtype)
 
 
 def mean_squared_error(predictions, targets):
@@ -232,7 +257,7 @@ def fit(
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch_targets = targets[chosen]
-            outputs = model(inputs[chosen])
+            outputs = call(model, inputs[chosen], training=True)
             batch_loss = loss(outputs, batch_targets)
             optimizer.zero_grad()
             batch_loss.backward()
