@@ -101,7 +101,55 @@ MISTAKES = {
             ("images[held_out]), labels[held_out]", "images[training]), labels[training]"),
             ("rng.permutation(len(images))", "np.arange(len(images))"),
         ],
-    }
+    },
+    "04-convolutional": {
+        "size": [
+            ("(size + stride - 1) // stride", "size // stride"),
+            ("dilation * (kernel_size - 1) + 1", "dilation * kernel_size"),
+        ],
+        "count": [
+            ("* inputs + 1) * filters", "* inputs) * filters"),
+            ("kernel_size**2", "kernel_size"),
+        ],
+        "correlate": [
+            ("kernel[i, j]", "-kernel[i, j]"),
+            ("kernel[i, j]", "kernel[-1 - i, -1 - j]"),  # convolution proper: flipped
+        ],
+        "design": [
+            ("[-0.5, 0, 0.5]", "[0.5, 0, -0.5]"),
+            ("[[0.0, 1, 0], [0, 0, 0], [0, 0, 0]]", "[[0.0, 0, 0], [0, 0, 0], [0, 1, 0]]"),
+            ("-1 / 9", "-1 / 8"),
+        ],
+        "field": [
+            ("(kernel_size - 1) * step", "(kernel_size - 1) * step * stride"),
+            ("dilation * ", ""),
+        ],
+        "patches": [
+            ("0, 1, 2, 4, 5, 3", "0, 1, 2, 3, 4, 5"),
+            ("[:, ::stride, ::stride]", "[:, ::stride, ::stride][:, ::-1]"),
+        ],
+        "pool": [("split.max", "split.min"), ("split.max", "split.mean")],
+        "pool-gradient": [
+            ("is_largest * gradient", "-is_largest * gradient"),
+            ("split.max", "split.min"),
+        ],
+        "kernel-gradient": [
+            ("(gradient * image", "(-gradient * image"),
+            ("result[i, j] =", "result[-1 - i, -1 - j] ="),
+            (".sum()", ".mean()"),
+        ],
+        "normalise": [
+            ("x - mean", "mean - x"),
+            ("0.99 * old + 0.01 * new", "0.01 * old + 0.99 * new"),
+            ("x.var(axis=(0, 1, 2))", "x.var(axis=(0, 1, 2), ddof=1)"),
+            ("x.mean(axis=(0, 1, 2))", "x.mean()"),
+        ],
+        "twice": [("- 1) - 1", "- 1) + 1"), ("np.e + classes - 1", "np.e + classes")],
+        "occlude": [
+            ("score(image) - score(covered)", "score(covered) - score(image)"),
+            ("image.copy()", "image"),
+        ],
+    },
 }
 
 
