@@ -146,6 +146,63 @@ def bench_epochs():
         print(f"  {optimizer:9}  {batch_size:5}  {a:6.2f}  {b:6.2f}  {ratio:12.2f}", flush=True)
 
 
+def lenet_steps(images, labels, batch_size):
+    """Two functions that train on all images once, in the engine and in Keras: a network of the size of LeNet-5."""
+    import keras
+    import numpy as np
+    from dlbook import convolution, nn, optim
+
+    rng = np.random.default_rng(0)
+    engine = nn.Sequential(
+        [
+            convolution.Conv2D(1, 6, 5, padding="same", activation="relu", rng=rng),
+            convolution.MaxPooling2D(),
+            convolution.Conv2D(6, 16, 5, activation="relu", rng=rng),
+            convolution.MaxPooling2D(),
+            convolution.Flatten(),
+            nn.Dense(400, 120, "relu", rng=rng),
+            nn.Dense(120, 84, "relu", rng=rng),
+            nn.Dense(84, 10, rng=rng),
+        ]
+    )
+    steps = optim.Adam(engine.parameters)
+    layers = keras.layers
+    twin = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(120, "relu"),
+            layers.Dense(84, "relu"),
+            layers.Dense(10),
+        ]
+    )
+    assert twin.count_params() == engine.count_params()
+    twin.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    options = {"epochs": 1, "batch_size": batch_size}
+    return (
+        lambda: nn.fit(
+            engine, images, labels, loss=nn.cross_entropy, optimizer=steps, rng=rng, **options
+        ),
+        lambda: twin.fit(images, labels, verbose=0, **options),
+    )
+
+
+def bench_convolution():
+    print("\nOne training step of LeNet-5, milliseconds: medians of 3 times 100 steps, in turns")
+    print(f"  {'batch':>5}  {'engine':>6}  {'Keras':>6}  engine/Keras")
+    images, labels = load()
+    for batch_size in (32, 64, 128):
+        part = slice(0, 100 * batch_size)
+        engine, keras = lenet_steps(images[part].reshape(-1, 28, 28, 1), labels[part], batch_size)
+        keras()  # the first call also compiles
+        a, b, ratio = in_turns(engine, keras, REPETITIONS)
+        print(f"  {batch_size:5}  {10 * a:6.1f}  {10 * b:6.1f}  {ratio:12.2f}", flush=True)
+
+
 def bench_passes():
     print(
         "\nOne backward pass against one forward pass of the engine, milliseconds: medians of 200 pairs"
@@ -174,3 +231,4 @@ if __name__ == "__main__":
     bench_memory()
     bench_epochs()
     bench_passes()
+    bench_convolution()
