@@ -52,7 +52,7 @@ def grad_cam(model, images, layer, classes=None):
             f"grad_cam: layer {layer!r} has output shape {features.shape}, expected feature "
             "maps (batch, rows, columns, filters); name a convolutional layer"
         )
-    both = keras.Model(model.input, [features, model.output])
+    both = keras.Model(model.inputs[0], [features, model.outputs[0]])
     with tf.GradientTape() as tape:
         maps, logits = both(images)
         chosen = _classes(np.asarray(logits), classes)
