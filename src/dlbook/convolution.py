@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def pair(value, name):
-    """Return a size given as one number or as (height, width) as a pair of positive whole numbers."""
+    """Return a size, given as one number or as (height, width), as a pair of positive ints."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or not all(isinstance(size, (int, np.integer)) and size > 0 for size in both):
         raise ValueError(
@@ -56,8 +56,8 @@ def output_size(size, kernel_size, stride=1, padding="valid", dilation=1):
 def padding_sizes(size, kernel_size, stride=1, padding="valid", dilation=1):
     """Return how many pixels to add before and after an axis of `size` pixels.
 
-    "same" adds what the last window lacks; if that is odd, the end gets the larger part.
-    This is TensorFlow's convention, in which the amount depends on size and stride.
+    "same" adds what the last window lacks; if that is odd, the end gets the larger
+    part. This is TensorFlow's convention; the amount depends on size and stride.
     """
     count = output_size(size, kernel_size, stride, padding, dilation)
     if padding == "valid":
@@ -67,8 +67,8 @@ def padding_sizes(size, kernel_size, stride=1, padding="valid", dilation=1):
 
 
 def convolve_by_definition(x, kernel, strides=1, padding="valid", dilation_rate=1):
-    """Cross-correlation written as its definition: four loops, two over the output's pixels
-    and two over the kernel's. For reading and for tests; `conv2d` is the fast one.
+    """Cross-correlation written as its definition: four loops, two over the pixels of
+    the output and two over the kernel. For reading and for tests; `conv2d` is fast.
 
     Parameters
     ----------
@@ -145,13 +145,13 @@ class Windows:
 
     def view(self, images):
         """Return all windows without copying: (batch, rows, columns, kh, kw, channels)."""
-        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation)]
         every = sliding_window_view(self.pad(images), extents, axis=(1, 2))
         (s, t), (d, e) = self.strides, self.dilation
         return every[:, ::s, ::t, :, ::d, ::e].transpose(0, 1, 2, 4, 5, 3)
 
     def taps(self):
-        """For each element (i, j) of the kernel, the pixels that it meets: (i, j, index).
+        """For each element (i, j) of the kernel, where it meets the image: (i, j, index).
 
         ``padded[index]`` has shape (batch, rows, columns, channels).
         """
@@ -382,7 +382,7 @@ class BatchNormalization:
 
 
 def standardise(x, mean, variance):
-    """(x - mean) / √variance, where mean and variance are x's own, over all axes but the last.
+    """(x - mean) / √variance, for x's own mean and variance over all axes but the last.
 
     The gradient takes into account that both depend on x.
     """
@@ -424,7 +424,7 @@ class Residual:
         second = others[0] if others else x
         if first.shape != second.shape:
             raise ValueError(
-                f"Residual: the block returns shape {first.shape}, the shortcut {second.shape}; "
-                "give both the same shape, for example by a shortcut with 1×1 kernels"
+                f"Residual: the block returns shape {first.shape}, the shortcut "
+                f"{second.shape}; make them equal, for example by a shortcut with 1×1 kernels"
             )
         return add(first, second)
