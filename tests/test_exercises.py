@@ -130,7 +130,7 @@ MISTAKES = {
         ],
         "pool": [("split.max", "split.min"), ("split.max", "split.mean")],
         "pool-gradient": [
-            ("is_largest * gradient", "-is_largest * gradient"),
+            ("is_largest * gradient", "-1.0 * is_largest * gradient"),
             ("split.max", "split.min"),
         ],
         "kernel-gradient": [
