@@ -46,6 +46,7 @@ MISTAKES = {
         "entropy": [
             ("log_sum_exp - shifted[", "log_sum_exp + shifted["),
             ("logits - logits.max(axis=1, keepdims=True)", "logits"),
+            ("logits.max(axis=1, keepdims=True)", "logits.max()"),
         ],
         "difference": [
             (
