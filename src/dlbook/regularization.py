@@ -1,4 +1,4 @@
-"""Cures for overfitting: a penalty on large weights, dropout, and shifted copies of images.
+"""Cures for overfitting: a penalty on large weights, dropout, shifted images.
 
 The fourth cure, early stopping, needs no code of its own: keep the weights of the epoch
 whose validation loss was lowest, and go back to them.
@@ -43,8 +43,8 @@ def l2_penalty(layers, strength):
 class Dropout:
     """Set each value to 0 with probability `rate`, but only in training.
 
-    The values that are kept are divided by ``1 - rate``, so that the mean stays what it is
-    without dropout. Every call in training draws anew; otherwise nothing is changed.
+    The values that are kept are divided by ``1 - rate``, so that the mean stays what it
+    is without dropout. Every call in training draws anew; otherwise nothing is changed.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class Dropout:
 
     References
     ----------
-    N. Srivastava et al., *Dropout* (JMLR 15, 2014), section 10, for the scaling in training.
+    N. Srivastava et al., *Dropout* (JMLR 15, 2014); section 10 has the scaling in
+    training.
     """
 
     has_training_mode = True
@@ -90,8 +91,8 @@ def shift_images(images, largest, rng):
     ----------
     images : numpy.ndarray, shape (batch, height, width)
     largest : int
-        The largest shift, in pixels, up, down, left or right; all shifts up to it are equally
-        likely.
+        The largest shift, in pixels, up, down, left or right; all shifts up to it are
+        equally likely.
     rng : numpy.random.Generator
 
     Returns
@@ -101,7 +102,8 @@ def shift_images(images, largest, rng):
     Raises
     ------
     ValueError
-        If `images` has another number of axes, or `largest` is not from 0 to the size of an image.
+        If `images` has another number of axes, or `largest` is not from 0 to the size
+        of an image.
     """
     if images.ndim != 3:
         raise ValueError(
