@@ -32,6 +32,67 @@ assert SOURCES, "there is no exercise notebook"
 # Mistakes that hidden tests must find: for each autograded exercise (part of its solution, what replaces it).
 # The first mistake in an exercise that computes a gradient or a step along one is a wrong sign.
 MISTAKES = {
+    "02-concepts": {
+        "split": [
+            ("rng.permutation(count)", "np.arange(count)"),
+            ("order[held_out:]", "order[validation_size:]"),
+        ],
+        "scale": [
+            ("(new - mean) / deviation", "(new - new.mean(axis=0)) / new.std(axis=0)"),  # leaks
+            ("mean = training.mean(axis=0)", "mean = training.mean()"),
+        ],
+        "majority": [("np.bincount(training_labels)", "np.bincount(new_labels)")],
+        "slopes": [
+            ("output - y\n", "y - output\n"),
+            ("2 * (output - y)", "-2 * (output - y)"),
+            ("2 * (output - y) * output * (1 - output)", "2 * (output - y)"),
+            ("0.5 * (1 + np.tanh(0.5 * z))", "1 / (1 + np.exp(-z))"),
+        ],
+        "softmax": [
+            ("np.diag(probabilities) - np", "np.diag(probabilities) + np"),
+            ("- np.outer(probabilities, probabilities)", "- np.diag(probabilities**2)"),
+        ],
+        "momentum": [
+            ("- learning_rate", "+ learning_rate"),
+            ("momentum * velocity -", "velocity -"),
+            ("point = point + velocity", "point += velocity"),
+        ],
+        "rate": [("2 / ", "1 / "), (".max()", ".mean()")],
+        "batches": [
+            ("rng.permutation(count)", "np.arange(count)"),
+            ("range(0, count, batch_size)", "range(0, count - batch_size + 1, batch_size)"),
+        ],
+        "decay": [
+            ("gradient + 2", "gradient - 2"),
+            ("weights - learning_rate", "weights + learning_rate"),
+            ("2 * strength", "strength"),
+        ],
+        "dropout": [
+            (">= rate", "< rate"),
+            (" / (1 - rate)", ""),
+            ("rng.random(values.shape)", "rng.random((len(values), 1))"),
+        ],
+        "stopping": [
+            ("loss < losses[best]", "loss <= losses[best]"),
+            (">= patience", "> patience"),
+            ("return best, epoch", "return epoch, epoch"),
+        ],
+        "shift": [
+            ("top, left = max(0, down), max(0, right)", "top, left = max(0, right), max(0, down)"),
+            ("np.zeros_like(image)", "np.zeros(image.shape)"),
+        ],
+        "choose": [
+            (
+                "scores[name] = classifier.score(*validation)",
+                "scores[name] = classifier.score(*test)",
+            ),
+            (
+                "scores[name] = classifier.score(*validation)",
+                "scores[name] = classifier.score(*validation); classifier.score(*test)",
+            ),
+            ("classifier.fit(*training)", "classifier.fit(*training).fit(*validation)"),
+        ],
+    },
     "03-feedforward": {
         "parameters": [("(inputs + 1)", "inputs")],
         "shapes": [("(batch, outputs)", "(outputs, batch)")],
@@ -102,7 +163,7 @@ MISTAKES = {
             ("images[held_out]), labels[held_out]", "images[training]), labels[training]"),
             ("rng.permutation(len(images))", "np.arange(len(images))"),
         ],
-    }
+    },
 }
 
 

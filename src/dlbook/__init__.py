@@ -2,7 +2,7 @@
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.optim` (optimisers),
-`dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+`dlbook.regularization` (against overfitting), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
 import importlib
@@ -26,7 +26,7 @@ _HOMES = {
     "source": "notebook",
     "Progress": "keras_progress",
 }
-_MODULES = ("data", "nn", "notebook", "optim", "plot", "tensor")
+_MODULES = ("data", "nn", "notebook", "optim", "plot", "regularization", "tensor")
 
 __all__ = [*_HOMES, *_MODULES]
 

@@ -5,9 +5,9 @@ Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``.
 """
 
 import numpy as np
-from dlbook.tensor import Tensor, as_tensor, no_grad, operation, relu, sigmoid, softmax, tanh
+from dlbook.tensor import Tensor, as_tensor, gelu, no_grad, operation, relu, sigmoid, softmax, tanh
 
-ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
+ACTIVATIONS = {"relu": relu, "gelu": gelu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
 
 
 def glorot_uniform(shape, rng):
@@ -82,8 +82,19 @@ class Dense:
         return z if self.activation is None else self.activation(z)
 
 
+def call(layer, x, training):
+    """Apply a layer or model, and tell it whether it is being trained if it has a mode for that."""
+    return layer(x, training=training) if getattr(layer, "has_training_mode", False) else layer(x)
+
+
 class Sequential:
-    """Layers applied one after the other. A layer is any function of a Tensor; its `parameters`, if any, are trained."""
+    """Layers applied one after the other.
+
+    A layer is any function of a Tensor; its `parameters`, if any, are trained. A layer with
+    ``has_training_mode = True`` is also told whether this is training.
+    """
+
+    has_training_mode = True
 
     def __init__(self, layers):
         self.layers = list(layers)
@@ -91,10 +102,10 @@ class Sequential:
             parameter for layer in self.layers for parameter in getattr(layer, "parameters", [])
         ]
 
-    def __call__(self, x):
+    def __call__(self, x, training=False):
         x = as_tensor(x)
         for layer in self.layers:
-            x = layer(x)
+            x = call(layer, x, training)
         return x
 
     def count_params(self):
@@ -237,7 +248,7 @@ def fit(
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch_targets = targets[chosen]
-            outputs = model(inputs[chosen])
+            outputs = call(model, inputs[chosen], training=True)
             batch_loss = loss(outputs, batch_targets)
             optimizer.zero_grad()
             batch_loss.backward()

@@ -15,6 +15,7 @@ chapter "Feedforward networks and backpropagation".
 from contextlib import contextmanager
 
 import numpy as np
+from scipy.special import erf
 
 _recording = True
 
@@ -326,6 +327,16 @@ def relu(a):
     """max(a, 0); the derivative at 0 is taken as 0, as in Keras."""
     positive = a.data > 0
     return operation(a.data * positive, (a, lambda g: g * positive))
+
+
+def gelu(a):
+    """a · Φ(a), where Φ(a) is the probability that a standard normal number is below a.
+
+    D. Hendrycks and K. Gimpel, *Gaussian error linear units* (2016); exact, as in Keras.
+    """
+    below = 0.5 * (1 + erf(a.data / 2**0.5))
+    slope = below + a.data * np.exp(-0.5 * a.data**2) / (2 * np.pi) ** 0.5
+    return operation(a.data * below, (a, lambda g: g * slope))
 
 
 def softmax(a):
