@@ -40,8 +40,15 @@ MISTAKES = {
         "scale": [
             ("(new - mean) / deviation", "(new - new.mean(axis=0)) / new.std(axis=0)"),  # leaks
             ("mean = training.mean(axis=0)", "mean = training.mean()"),
+            ("np.where(constant, 1, deviation)", "deviation + 1e-300 * constant"),  # rounding
         ],
-        "majority": [("np.bincount(training_labels)", "np.bincount(new_labels)")],
+        "majority": [
+            ("np.bincount(training_labels)", "np.bincount(new_labels)"),
+            (
+                "np.bincount(training_labels).argmax()",
+                "sorted(training_labels, key=lambda c: (sum(training_labels == c), c))[-1]",  # ties
+            ),
+        ],
         "slopes": [
             ("output - y\n", "y - output\n"),
             ("2 * (output - y)", "-2 * (output - y)"),
@@ -91,6 +98,7 @@ MISTAKES = {
                 "scores[name] = classifier.score(*validation); classifier.score(*test)",
             ),
             ("classifier.fit(*training)", "classifier.fit(*training).fit(*validation)"),
+            ("max(scores, key", "max(reversed(scores), key"),  # of equals, the last
         ],
     },
     "03-feedforward": {
