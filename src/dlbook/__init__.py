@@ -2,7 +2,8 @@
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.optim` (optimisers),
-`dlbook.regularization` (against overfitting), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+`dlbook.regularization` (against overfitting), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is
+loaded when it is first used.
 """
 
 import importlib
