@@ -32,6 +32,75 @@ assert SOURCES, "there is no exercise notebook"
 # Mistakes that hidden tests must find: for each autograded exercise (part of its solution, what replaces it).
 # The first mistake in an exercise that computes a gradient or a step along one is a wrong sign.
 MISTAKES = {
+    "02-concepts": {
+        "split": [
+            ("rng.permutation(count)", "np.arange(count)"),
+            ("order[held_out:]", "order[validation_size:]"),
+        ],
+        "scale": [
+            ("(new - mean) / deviation", "(new - new.mean(axis=0)) / new.std(axis=0)"),  # leaks
+            ("mean = training.mean(axis=0)", "mean = training.mean()"),
+            ("np.where(constant, 1, deviation)", "deviation + 1e-300 * constant"),  # rounding
+        ],
+        "majority": [
+            ("np.bincount(training_labels)", "np.bincount(new_labels)"),
+            (
+                "np.bincount(training_labels).argmax()",
+                "sorted(training_labels, key=lambda c: (sum(training_labels == c), c))[-1]",  # ties
+            ),
+        ],
+        "slopes": [
+            ("output - y\n", "y - output\n"),
+            ("2 * (output - y)", "-2 * (output - y)"),
+            ("2 * (output - y) * output * (1 - output)", "2 * (output - y)"),
+            ("0.5 * (1 + np.tanh(0.5 * z))", "1 / (1 + np.exp(-z))"),
+        ],
+        "softmax": [
+            ("np.diag(probabilities) - np", "np.diag(probabilities) + np"),
+            ("- np.outer(probabilities, probabilities)", "- np.diag(probabilities**2)"),
+        ],
+        "momentum": [
+            ("- learning_rate", "+ learning_rate"),
+            ("momentum * velocity -", "velocity -"),
+            ("point = point + velocity", "point += velocity"),
+        ],
+        "rate": [("2 / ", "1 / "), (".max()", ".mean()")],
+        "batches": [
+            ("rng.permutation(count)", "np.arange(count)"),
+            ("range(0, count, batch_size)", "range(0, count - batch_size + 1, batch_size)"),
+        ],
+        "decay": [
+            ("gradient + 2", "gradient - 2"),
+            ("weights - learning_rate", "weights + learning_rate"),
+            ("2 * strength", "strength"),
+        ],
+        "dropout": [
+            (">= rate", "< rate"),
+            (" / (1 - rate)", ""),
+            ("rng.random(values.shape)", "rng.random((len(values), 1))"),
+        ],
+        "stopping": [
+            ("loss < losses[best]", "loss <= losses[best]"),
+            (">= patience", "> patience"),
+            ("return best, epoch", "return epoch, epoch"),
+        ],
+        "shift": [
+            ("top, left = max(0, down), max(0, right)", "top, left = max(0, right), max(0, down)"),
+            ("np.zeros_like(image)", "np.zeros(image.shape)"),
+        ],
+        "choose": [
+            (
+                "scores[name] = classifier.score(*validation)",
+                "scores[name] = classifier.score(*test)",
+            ),
+            (
+                "scores[name] = classifier.score(*validation)",
+                "scores[name] = classifier.score(*validation); classifier.score(*test)",
+            ),
+            ("classifier.fit(*training)", "classifier.fit(*training).fit(*validation)"),
+            ("max(scores, key", "max(reversed(scores), key"),  # of equals, the last
+        ],
+    },
     "03-feedforward": {
         "parameters": [("(inputs + 1)", "inputs")],
         "shapes": [("(batch, outputs)", "(outputs, batch)")],
@@ -46,6 +115,7 @@ MISTAKES = {
         "entropy": [
             ("log_sum_exp - shifted[", "log_sum_exp + shifted["),
             ("logits - logits.max(axis=1, keepdims=True)", "logits"),
+            ("logits.max(axis=1, keepdims=True)", "logits.max()"),
         ],
         "difference": [
             (

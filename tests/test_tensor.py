@@ -60,6 +60,7 @@ UNARY = {
     "tanh": (T.tanh, normal, tf.tanh),
     "sigmoid": (T.sigmoid, normal, tf.sigmoid),
     "relu": (T.relu, away_from_zero, tf.nn.relu),
+    "gelu": (T.gelu, normal, lambda a: tf.nn.gelu(a, approximate=False)),
     "softmax": (T.softmax, normal, tf.nn.softmax),
     "cube": (lambda a: a**3, normal, lambda a: a**3),
     "inverse square root": (lambda a: a**-0.5, positive, lambda a: a**-0.5),

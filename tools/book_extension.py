@@ -198,11 +198,7 @@ def results_table(slug, result, stored):
                 f"run `make reseed`"
             )
 
-        spec = number.get("show", ".3g")
-
-        def show(value, spec=spec):
-            return format(value, spec)
-
+        show = f"{{:{number.get('show', '.3g')}}}".format
         values = number["values"]
         baseline = number.get("baseline")
         if baseline:

@@ -9,7 +9,7 @@ from pathlib import Path
 COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADVICE = """\
 The tests of the site need Chromium and none was found or could be installed. Get one in any of these ways:
-  Debian:         apt-get install chromium
+  Debian:         apt-get install chromium libatomic1
   elsewhere:      python -m playwright install --with-deps chromium
   already there:  set CHROMIUM to the path of the program (Chromium, Chrome or Edge)"""
 

@@ -6,9 +6,9 @@ Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``. Layer
 """
 
 import numpy as np
-from dlbook.tensor import Tensor, as_tensor, no_grad, operation, relu, sigmoid, softmax, tanh
+from dlbook.tensor import Tensor, as_tensor, gelu, no_grad, operation, relu, sigmoid, softmax, tanh
 
-ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
+ACTIVATIONS = {"relu": relu, "gelu": gelu, "sigmoid": sigmoid, "tanh": tanh, "softmax": softmax}
 
 
 def fans(shape):
@@ -154,8 +154,9 @@ def mean_squared_error(predictions, targets):
 def cross_entropy(logits, labels):
     """Mean over the batch of -log softmax(logits)[label].
 
-    One operation rather than a chain of log, exp and sum: the logarithm and the exponential cancel, so that no
-    intermediate value overflows, and the gradient is (softmax(logits) - one_hot(labels)) / batch.
+    One operation rather than a chain of log, exp and sum: the logarithm and the
+    exponential cancel, so that no intermediate value overflows, and the gradient is
+    (softmax(logits) - one_hot(labels)) / batch.
 
     Parameters
     ----------
@@ -166,16 +167,20 @@ def cross_entropy(logits, labels):
     labels = np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
-            f"cross_entropy expects logits (batch, classes) and labels (batch,), got {logits.shape} and {labels.shape}"
+            "cross_entropy expects logits (batch, classes) and labels (batch,), "
+            f"got {logits.shape} and {labels.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(
-            f"cross_entropy expects integer class numbers, got dtype {labels.dtype}; turn one-hot rows into numbers with .argmax(axis=-1)"
+            f"cross_entropy expects integer class numbers, got dtype {labels.dtype}; "
+            "turn one-hot rows into numbers with .argmax(axis=-1)"
         )
     batch, classes = logits.shape
-    if batch == 0 or labels.min() < 0 or labels.max() >= classes:
+    if batch == 0:
+        raise ValueError("cross_entropy: the batch is empty; it needs at least one row")
+    if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"cross_entropy: labels must be in 0..{classes - 1}, got {'an empty batch' if batch == 0 else f'{labels.min()}..{labels.max()}'}"
+            f"cross_entropy: labels must be in 0..{classes - 1}, got {labels.min()}..{labels.max()}"
         )
     rows = np.arange(batch)
     shifted = logits.data - logits.data.max(axis=1, keepdims=True)

@@ -51,7 +51,8 @@ class Adam:
     def step(self):
         """Move every parameter that has a gradient, in place."""
         self.iterations += 1
-        correction = np.sqrt(1 - self.beta_2**self.iterations) / (1 - self.beta_1**self.iterations)
+        steps = self.iterations
+        correction = np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
         step_size = float(self.learning_rate * correction)
         for parameter, mean, square in zip(self.parameters, self.means, self.squares):
             if parameter.grad is None:

@@ -41,8 +41,8 @@ def use_style():
     )
 
 
-def label_lines(ax, labels, offset=4):
-    """Write each line's label at its right end, in its colour, instead of a legend.
+def label_lines(ax, labels, offset=4, at="right"):
+    """Write each line's label at one of its ends, in its colour, instead of a legend.
 
     Parameters
     ----------
@@ -51,26 +51,27 @@ def label_lines(ax, labels, offset=4):
     labels : sequence of str
     offset : float
         Distance from the line's end, in points.
+    at : "right" or "left"
+        After the line's last point or before its first.
     """
+    if at not in ("right", "left"):
+        raise ValueError(f"label_lines: at is {at!r}; expected 'right' or 'left'")
+    end_index, sign, align = (-1, 1, "left") if at == "right" else (0, -1, "right")
     ax.figure.canvas.draw()
     to_points = 72 / ax.figure.dpi
-    ends = [
-        (
-            line,
-            label,
-            ax.transData.transform((line.get_xdata()[-1], line.get_ydata()[-1]))[1] * to_points,
-        )
-        for line, label in zip(ax.lines, labels)
-    ]
+    ends = []
+    for line, label in zip(ax.lines, labels):
+        point = (line.get_xdata()[end_index], line.get_ydata()[end_index])
+        ends.append((line, label, point, ax.transData.transform(point)[1] * to_points))
     height, below = 1.25 * plt.rcParams["font.size"], -np.inf
-    for line, label, end in sorted(ends, key=lambda row: row[2]):
-        place = max(end, below + height)
-        below = place
+    for line, label, point, end in sorted(ends, key=lambda row: row[3]):
+        below = max(end, below + height)
         ax.annotate(
             label,
-            (line.get_xdata()[-1], line.get_ydata()[-1]),
-            xytext=(offset, place - end),
+            point,
+            xytext=(sign * offset, below - end),
             textcoords="offset points",
+            ha=align,
             va="center",
             color=line.get_color(),
             annotation_clip=False,
@@ -88,4 +89,72 @@ def image_grid(images, titles, columns):
     for ax, image, title in zip(axes.flat, images, titles):
         ax.imshow(image)
         ax.set_title(title, fontsize=10)
+    return fig
+
+
+def confusion_matrix(counts, class_names):
+    """Draw counts of (true class, predicted class); darker is more. `counts` (classes, classes); returns the figure."""
+    fig, ax = plt.subplots(figsize=(6.4, 5.6))
+    ax.imshow(np.sqrt(counts))  # the root lets small counts be seen beside large ones
+    for row, column in np.argwhere(counts):
+        count = counts[row, column]
+        color = "white" if count > 0.35 * counts.max() else "black"
+        ax.text(column, row, count, ha="center", va="center", fontsize=8, color=color)
+    ax.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right")
+    ax.set_yticks(range(len(class_names)), class_names)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(False)
+    return fig
+
+
+def computational_graph(boxes, edges, figsize=(6.4, 3.4)):
+    """Draw quantities as boxes, values flowing forward (blue) and derivatives flowing back (orange, dashed).
+
+    Parameters
+    ----------
+    boxes : dict
+        Label -> ((x, y), value, derivative of the loss); both numbers are written beside the box.
+    edges : sequence of (label, label, str)
+        From, to, and the local derivative that going back along this edge multiplies by.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    fig, ax = plt.subplots(figsize=figsize)
+    ax.axis("off")
+    style = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": BLACK}
+    patches = {}
+    for label, ((x, y), value, derivative) in boxes.items():
+        text = ax.text(x, y, label, ha="center", va="center", bbox=style, zorder=3)
+        patches[label] = text
+        ax.text(x, y + 0.27, f"{value:g}".replace("-", "−"), ha="center", va="center", color=BLUE)
+        ax.text(
+            x,
+            y - 0.28,
+            f"{derivative:g}".replace("-", "−"),
+            ha="center",
+            va="center",
+            color=VERMILION,
+        )
+    positions = np.array([position for position, _, _ in boxes.values()])
+    (left, bottom), (right, top) = positions.min(axis=0), positions.max(axis=0)
+    ax.set(xlim=(left - 0.4, right + 0.5), ylim=(bottom - 0.5, top + 0.5))
+    fig.canvas.draw()  # the boxes get their sizes
+    for start, end, factor in edges:
+        forward = {"arrowstyle": "-|>", "color": BLUE}
+        back = {"arrowstyle": "-|>", "color": VERMILION, "linestyle": "--"}
+        a, b = np.array(boxes[start][0]), np.array(boxes[end][0])
+        for tail, head, how in ((start, end, forward), (end, start, back)):
+            how |= {
+                "patchA": patches[tail].get_bbox_patch(),
+                "patchB": patches[head].get_bbox_patch(),
+                "connectionstyle": "arc3,rad=-0.25",
+                "shrinkA": 3,
+                "shrinkB": 3,
+            }
+            ax.annotate("", boxes[head][0], boxes[tail][0], arrowprops=how)
+        across = np.array([b[1] - a[1], a[0] - b[0]]) / np.hypot(*(b - a))  # to the right of a -> b
+        x, y = (a + b) / 2 + 0.3 * across
+        ax.text(x, y, factor, ha="center", va="center", color=VERMILION, fontsize=9)
     return fig

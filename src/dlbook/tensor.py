@@ -15,6 +15,7 @@ chapter "Feedforward networks and backpropagation".
 from contextlib import contextmanager
 
 import numpy as np
+from scipy.special import erf
 
 _recording = True
 
@@ -63,27 +64,31 @@ class Tensor:
         self.data = np.asarray(data)
         if requires_grad and not np.issubdtype(self.data.dtype, np.floating):
             raise TypeError(
-                f"only floating-point tensors can require a gradient, got dtype {self.data.dtype}; convert with .astype('float32')"
+                f"only floating-point tensors can require a gradient, got dtype "
+                f"{self.data.dtype}; convert with .astype('float32')"
             )
         self.requires_grad = requires_grad
         self.grad = None
         self.edges = ()
 
     def backward(self):
-        """Set `grad` of every leaf that requires it to the gradient of this scalar with respect to the leaf.
+        """Set `grad` of every leaf that requires it to the gradient of this scalar.
 
         Raises
         ------
         ValueError
-            If this tensor is not a single number, or depends on nothing that requires a gradient.
+            If this tensor is not a single number, or depends on nothing that requires
+            a gradient.
         """
         if self.data.size != 1:
             raise ValueError(
-                f"backward() starts from a single number, got shape {self.shape}; reduce it first, for example with .mean()"
+                f"backward() starts from a single number, got shape {self.shape}; "
+                "reduce it first, for example with .mean()"
             )
         if not self.requires_grad:
             raise ValueError(
-                "backward() found no input with requires_grad=True (was the result computed under no_grad()?)"
+                "backward() found no input with requires_grad=True "
+                "(was the result computed under no_grad()?)"
             )
         gradients = {self: np.ones_like(self.data)}
         for tensor in reversed(topological_order(self)):
@@ -92,9 +97,9 @@ class Tensor:
                 tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
             for source, vjp in tensor.edges:
                 contribution = vjp(gradient)
-                gradients[source] = (
-                    gradients[source] + contribution if source in gradients else contribution
-                )
+                if source in gradients:
+                    contribution = gradients[source] + contribution
+                gradients[source] = contribution
 
     shape = property(lambda self: self.data.shape)
     ndim = property(lambda self: self.data.ndim)
@@ -162,8 +167,9 @@ def operation(data, *edges):
     data : numpy.ndarray
         The value of the operation.
     *edges : (Tensor, callable)
-        For each input the pair (input, vjp): `vjp` takes the gradient with respect to `data` (in its shape) and
-        returns the gradient with respect to the input (in the input's shape).
+        For each input the pair (input, vjp): `vjp` takes the gradient with respect to
+        `data` (in its shape) and returns the gradient with respect to the input (in
+        the input's shape).
     """
     result = Tensor(data)
     if _recording:
@@ -173,10 +179,10 @@ def operation(data, *edges):
 
 
 def topological_order(result):
-    """List the tensors behind `result` that require a gradient so that each comes after all of its inputs.
+    """List the tensors behind `result` that require a gradient, each after its inputs.
 
-    Depth-first search with a stack of its own: a recurrent network is a graph thousands of operations deep, more than
-    Python's recursion allows.
+    Depth-first search with a stack of its own: a recurrent network is a graph thousands
+    of operations deep, more than Python's recursion allows.
     """
     order, seen, stack = [], set(), [(result, False)]
     while stack:
@@ -200,16 +206,16 @@ def as_tensor(value, like=None):
 
 
 def unbroadcast(gradient, shape):
-    """Sum `gradient` over the axes along which an input of `shape` was repeated by broadcasting.
+    """Sum `gradient` over the axes along which broadcasting repeated an input of `shape`.
 
-    An input that was used several times receives the sum of the gradients of its uses. Returns an array of `shape`.
+    An input that was used several times receives the sum of the gradients of its uses.
+    Returns an array of `shape`.
     """
     if gradient.shape == shape:
         return gradient
     gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
-    repeated = tuple(
-        axis for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis] != 1
-    )
+    sizes = enumerate(zip(shape, gradient.shape))
+    repeated = tuple(axis for axis, (old, new) in sizes if old == 1 and new != 1)
     return gradient.sum(axis=repeated, keepdims=True)
 
 
@@ -223,7 +229,8 @@ def _pair(a, b, name):
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
         raise ValueError(
-            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; aligned from the right, sizes must be equal or 1"
+            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; "
+            "aligned from the right, sizes must be equal or 1"
         ) from None
     return a, b
 
@@ -277,7 +284,10 @@ def power(a, exponent):
 
 
 def matmul(a, b):
-    """Matrix product over the last two axes, ``(..., n, k) @ (..., k, m) -> (..., n, m)``; leading axes broadcast."""
+    """Matrix product over the last two axes; leading axes broadcast.
+
+    Shapes: ``(..., n, k) @ (..., k, m) -> (..., n, m)``.
+    """
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(
@@ -317,6 +327,16 @@ def relu(a):
     """max(a, 0); the derivative at 0 is taken as 0, as in Keras."""
     positive = a.data > 0
     return operation(a.data * positive, (a, lambda g: g * positive))
+
+
+def gelu(a):
+    """a · Φ(a), where Φ(a) is the probability that a standard normal number is below a.
+
+    D. Hendrycks and K. Gimpel, *Gaussian error linear units* (2016); exact, as in Keras.
+    """
+    below = 0.5 * (1 + erf(a.data / 2**0.5))
+    slope = below + a.data * np.exp(-0.5 * a.data**2) / (2 * np.pi) ** 0.5
+    return operation(a.data * below, (a, lambda g: g * slope))
 
 
 def softmax(a):
@@ -374,7 +394,8 @@ def numerical_gradient(function, array, step=1e-6):
     """
     if array.dtype != np.float64:
         raise TypeError(
-            f"numerical_gradient needs float64, got {array.dtype}: in lower precision the difference of two close values is mostly rounding"
+            f"numerical_gradient needs float64, got {array.dtype}: in lower precision "
+            "the difference of two close values is mostly rounding"
         )
     gradient = np.zeros_like(array)
     for index in np.ndindex(array.shape):
