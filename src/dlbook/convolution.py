@@ -12,7 +12,7 @@ References: V. Dumoulin and F. Visin, *A guide to convolution arithmetic for dee
 
 import numpy as np
 from dlbook.nn import ACTIVATIONS, INITIALIZERS, _named, call, weights_of
-from dlbook.tensor import Tensor, add, mean, operation, reshape
+from dlbook.tensor import Tensor, mean, operation, reshape
 from numpy.lib.stride_tricks import sliding_window_view
 
 
@@ -69,6 +69,7 @@ def padding_sizes(size, kernel_size, stride=1, padding="valid", dilation=1):
 def convolve_by_definition(x, kernel, strides=1, padding="valid", dilation_rate=1):
     """Cross-correlation written as its definition: four loops, two over the pixels of
     the output and two over the kernel. For reading and for tests; `conv2d` is fast.
+    There is no bias here; the layer `Conv2D` adds it.
 
     Parameters
     ----------
@@ -165,6 +166,8 @@ class Windows:
 
 def conv2d(x, kernel, strides=1, padding="valid", dilation_rate=1):
     """Slide `kernel` over `x`: one matrix product of all windows with all filters.
+
+    There is no bias here; the layer `Conv2D` adds it.
 
     Parameters
     ----------
@@ -378,16 +381,23 @@ class BatchNormalization:
             (self.moving_variance, batch_variance),
         ):
             moving.data = self.momentum * moving.data + (1 - self.momentum) * batch
-        return standardise(x, batch_mean, batch_variance + self.epsilon) * self.gamma + self.beta
+        return standardise(x, batch_mean, batch_variance, self.epsilon) * self.gamma + self.beta
 
 
-def standardise(x, mean, variance):
-    """(x - mean) / √variance, for x's own mean and variance over all axes but the last.
+def standardise(x, mean, variance, epsilon):
+    """(x - mean) / √(variance + epsilon), for x's own mean and variance by channel.
 
-    The gradient takes into account that both depend on x.
+    Both are taken over all axes but the last, and the gradient takes into account that
+    they depend on x.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, ..., channels)
+    mean, variance : numpy.ndarray, shape (channels,)
+    epsilon : float
     """
     axes = tuple(range(x.ndim - 1))
-    scale = variance**-0.5
+    scale = (variance + epsilon) ** -0.5
     value = (x.data - mean) * scale
 
     def vjp(g):
@@ -415,16 +425,18 @@ class Residual:
     has_training_mode = True
 
     def __init__(self, block, shortcut=None):
-        self.paths = [block] if shortcut is None else [block, shortcut]
-        self.parameters = [p for path in self.paths for p in getattr(path, "parameters", [])]
-        self.weights = [weight for path in self.paths for weight in weights_of(path)]
+        self.block, self.shortcut = block, shortcut
+        paths = [block] if shortcut is None else [block, shortcut]
+        self.parameters = [p for path in paths for p in getattr(path, "parameters", [])]
+        self.weights = [weight for path in paths for weight in weights_of(path)]
 
     def __call__(self, x, training=False):
-        first, *others = (call(path, x, training) for path in self.paths)
-        second = others[0] if others else x
-        if first.shape != second.shape:
+        """Map a Tensor to the sum of both paths; `call` tells the layers whether this is training."""
+        through = call(self.block, x, training)
+        around = x if self.shortcut is None else call(self.shortcut, x, training)
+        if through.shape != around.shape:
             raise ValueError(
-                f"Residual: the block returns shape {first.shape}, the shortcut "
-                f"{second.shape}; make them equal, for example by a shortcut with 1×1 kernels"
+                f"Residual: the block returns shape {through.shape}, the shortcut "
+                f"{around.shape}; make them equal, for example by a shortcut with 1×1 kernels"
             )
-        return add(first, second)
+        return through + around
