@@ -113,6 +113,80 @@ def test_reshape_and_transpose(data, shape):
     check(lambda a: a.reshape(shape[::-1]), normal(shape))
 
 
+@given(
+    shapes=mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=4),
+    seed=st.integers(0, 1000),
+)
+def test_where(shapes, seed):
+    first, second, third = shapes.input_shapes
+    condition = normal(first, seed) > 0
+    check(lambda a, b: T.where(condition, a, b), normal(second, seed + 1), normal(third, seed + 2))
+
+
+@given(
+    shape=array_shapes(max_dims=3, max_side=4),
+    indices=array_shapes(min_dims=0, max_dims=3, max_side=3),
+    seed=st.integers(0, 1000),
+)
+def test_gather(shape, indices, seed):
+    """Rows that are taken several times, and rows that are never taken."""
+    rows = np.random.default_rng(seed).integers(shape[0], size=indices)
+    check(lambda a: T.gather(a, rows), normal(shape, seed))
+    assert T.gather(Tensor(normal(shape)), rows).shape == (*indices, *shape[1:])
+
+
+@given(data=st.data(), shape=array_shapes(max_dims=4, max_side=4))
+def test_cutting_and_joining(data, shape):
+    """Cut and joined again in another order, with a part that is used twice and one that is not used."""
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    slices = T.unstack(Tensor(normal(shape)), axis)
+    assert len(slices) == shape[axis]
+    for position, part in enumerate(slices):
+        np.testing.assert_array_equal(part.data, normal(shape).take(position, axis))
+    check(lambda a: T.stack(T.unstack(a, axis)[::-1], axis), normal(shape))
+    check(lambda a: T.concatenate(T.split(a, shape[axis], axis)[::-1], axis), normal(shape))
+    check(lambda a: T.unstack(a, axis)[0] * T.unstack(a, axis)[-1], normal(shape))
+
+    def first_twice(a):
+        first, *_ = T.split(a, shape[axis], axis)
+        return first * T.tanh(first)
+
+    check(first_twice, normal(shape))
+
+
+def test_joining_different_sizes():
+    check(lambda a, b: T.concatenate([a, b, a], axis=1), normal((2, 3)), normal((2, 1), 1))
+    check(lambda a, b: T.stack([a, b, a], axis=1), normal((2, 3)), normal((2, 3), 1))
+
+
+def test_parts_of_a_computed_tensor_and_a_second_backward():
+    a = Tensor(normal((3, 4)), requires_grad=True)
+    parts = T.unstack(T.exp(a), axis=1)
+    loss = (parts[0] * parts[2]).sum()
+    loss.backward()
+    first = a.grad
+    loss.backward()
+    np.testing.assert_allclose(a.grad, 2 * first)
+    assert not first[:, [1, 3]].any()
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda a: T.gather(a, [0, 2]), ValueError, r"must be in 0..1, got 0..2"),
+        (lambda a: T.gather(a, [-1]), ValueError, r"must be in 0..1, got -1..-1"),
+        (lambda a: T.gather(a, [0.0]), TypeError, "whole numbers as indices, got dtype float64"),
+        (lambda a: T.split(a, 2, axis=1), ValueError, r"axis 1 of shape \(2, 3\) .* 2 equal parts"),
+        (lambda a: T.stack([a, a.T]), ValueError, r"one shape, got \[\(2, 3\), \(3, 2\)\]"),
+        (lambda a: T.where(np.ones(2, bool), a, a), ValueError, r"shape \(2,\) does not broadcast"),
+        (lambda a: T.where(True, a, a.T), ValueError, r"where: shapes \(2, 3\) and \(3, 2\)"),
+    ],
+)
+def test_wrong_selections_are_named(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong(Tensor(normal((2, 3))))
+
+
 def test_an_input_used_several_times_gets_the_sum_of_its_gradients():
     check(lambda a, b: a * a * b + T.tanh(a) / b + a, positive((2, 3)), positive((3,), 1))
 

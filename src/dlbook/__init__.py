@@ -2,8 +2,9 @@
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
-images), `dlbook.optim` (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class
-evidence), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.optim` (optimisers), `dlbook.regularization`
+(against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.plot` (figures). Importing `dlbook` alone is
+quick: a name is loaded when it is first used.
 """
 
 import importlib
@@ -27,7 +28,18 @@ _HOMES = {
     "source": "notebook",
     "Progress": "keras_progress",
 }
-_MODULES = ("convolution", "data", "explain", "nn", "notebook", "optim", "plot", "regularization", "tensor")
+_MODULES = (
+    "convolution",
+    "data",
+    "explain",
+    "nn",
+    "notebook",
+    "optim",
+    "plot",
+    "recurrent",
+    "regularization",
+    "tensor",
+)
 
 __all__ = [*_HOMES, *_MODULES]
 

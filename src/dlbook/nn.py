@@ -2,7 +2,7 @@
 
 Names, argument order and defaults are those of Keras, so that a model here and its twin there can share weights.
 Arrays are ``(batch, features)``; a dense kernel is ``(inputs, outputs)``. Layers for images are in
-`dlbook.convolution`.
+`dlbook.convolution`, layers for sequences in `dlbook.recurrent`.
 """
 
 import numpy as np
@@ -29,7 +29,29 @@ def he_uniform(shape, rng):
     return rng.uniform(-limit, limit, shape)
 
 
-INITIALIZERS = {"glorot_uniform": glorot_uniform, "he_uniform": he_uniform}
+def orthogonal(shape, rng):
+    """Orthonormal columns, or rows where these are fewer: A. M. Saxe et al. (2014), section 3.
+
+    Multiplying by a square one keeps the length of every vector. `shape` is
+    (inputs, outputs).
+    """
+    inputs, outputs = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q *= np.sign(np.diag(r))  # without this some directions would be likelier than others
+    return q if inputs >= outputs else q.T
+
+
+def uniform(shape, rng):
+    """Uniform on ±0.05, whatever the shape: Keras's choice for embeddings."""
+    return rng.uniform(-0.05, 0.05, shape)
+
+
+INITIALIZERS = {
+    "glorot_uniform": glorot_uniform,
+    "he_uniform": he_uniform,
+    "orthogonal": orthogonal,
+    "uniform": uniform,
+}
 
 
 def _named(table, name, what):
@@ -85,13 +107,30 @@ class Dense:
             raise ValueError(
                 f"Dense({inputs}, {outputs}) expects shape (batch, ..., {inputs}), got {x.shape}"
             )
-        z = x @ self.kernel + self.bias
+        rows = x if x.ndim == 2 else x.reshape(-1, inputs)  # one product for all steps
+        z = rows @ self.kernel + self.bias
+        z = z if x.ndim == 2 else z.reshape(*x.shape[:-1], outputs)
         return z if self.activation is None else self.activation(z)
 
 
-def call(layer, x, training):
-    """Apply a layer or model, and tell it whether it is being trained if it has a mode for that."""
-    return layer(x, training=training) if getattr(layer, "has_training_mode", False) else layer(x)
+def call(layer, x, training, mask=None):
+    """Apply a layer or model; tell it whether it is being trained, and the mask, if it wants to know."""
+    options = {}
+    if getattr(layer, "has_training_mode", False):
+        options["training"] = training
+    if getattr(layer, "takes_mask", False):
+        options["mask"] = mask
+    return layer(x, **options)
+
+
+def call_with_mask(layer, x, training, mask):
+    """Apply a layer, and return the mask of its output too: the same mask unless it has `compute_mask`."""
+    if isinstance(layer, Sequential):
+        for inner in layer.layers:
+            x, mask = call_with_mask(inner, x, training, mask)
+        return x, mask
+    compute_mask = getattr(layer, "compute_mask", lambda x, mask: mask)
+    return call(layer, x, training, mask), compute_mask(x, mask)
 
 
 def weights_of(layer):
@@ -104,9 +143,14 @@ class Sequential:
 
     A layer is any function of a Tensor. Its `parameters`, if any, are trained; `weights` are these and whatever else
     it keeps, such as running means. A layer with ``has_training_mode = True`` is also told whether this is training.
+
+    As in Keras, a mask that one layer makes (``compute_mask(x, mask) -> mask or None``) goes past the following ones to
+    every layer with ``takes_mask = True``; `dlbook.recurrent` has both kinds. A block that is not a Sequential, such
+    as `dlbook.convolution.Residual`, does not pass it on to the layers inside.
     """
 
     has_training_mode = True
+    takes_mask = True
 
     def __init__(self, layers):
         self.layers = list(layers)
@@ -115,11 +159,8 @@ class Sequential:
         ]
         self.weights = [weight for layer in self.layers for weight in weights_of(layer)]
 
-    def __call__(self, x, training=False):
-        x = as_tensor(x)
-        for layer in self.layers:
-            x = call(layer, x, training)
-        return x
+    def __call__(self, x, training=False, mask=None):
+        return call_with_mask(self, as_tensor(x), training, mask)[0]
 
     def count_params(self):
         """Number of all weights; as in Keras, running means count."""

@@ -15,6 +15,7 @@ chapter "Feedforward networks and backpropagation".
 from contextlib import contextmanager
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import erf
 
 _recording = True
@@ -373,6 +374,137 @@ def transpose(a, axes=None):
     """Permute the axes (reverse them by default)."""
     inverse = None if axes is None else np.argsort(axes)
     return operation(a.data.transpose(axes), (a, lambda g: g.transpose(inverse)))
+
+
+# Selection and assembly
+
+
+def where(condition, a, b):
+    """`a` where `condition` holds and `b` elsewhere: each element's gradient goes to the one that was taken.
+
+    `condition` is an array of bool that broadcasts with both.
+    """
+    condition = np.asarray(condition)
+    a, b = _pair(a, b, "where")
+    try:
+        np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    except ValueError:
+        raise ValueError(
+            f"where: the condition's shape {condition.shape} does not broadcast with {a.shape} "
+            f"and {b.shape}; aligned from the right, sizes must be equal or 1"
+        ) from None
+    return operation(
+        np.where(condition, a.data, b.data),
+        (a, lambda g: unbroadcast(np.where(condition, g, 0), a.shape)),
+        (b, lambda g: unbroadcast(np.where(condition, 0, g), b.shape)),
+    )
+
+
+def gather(a, indices):
+    """The rows of `a` that `indices` names, any number of times each.
+
+    This is the product of a matrix of one-hot rows with `a`, without the
+    multiplications by 0 and 1. Its gradient, the product with the transposed matrix,
+    adds up for each row of `a` the gradients of all its copies.
+
+    Parameters
+    ----------
+    a : Tensor, shape (rows, ...)
+    indices : array of int, any shape
+        From 0 to rows - 1.
+
+    Returns
+    -------
+    Tensor, shape indices.shape + a.shape[1:]
+    """
+    indices = np.asarray(indices)
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise TypeError(
+            f"gather expects whole numbers as indices, got dtype {indices.dtype}; "
+            "convert with .astype(int)"
+        )
+    rows, count = a.shape[0], indices.size
+    if count and (indices.min() < 0 or indices.max() >= rows):
+        raise ValueError(
+            f"gather: indices must be in 0..{rows - 1}, got {indices.min()}..{indices.max()}"
+        )
+
+    def vjp(g):
+        ones, row_starts = np.ones(count, g.dtype), np.arange(count + 1)
+        one_hot = csr_array((ones, indices.ravel(), row_starts), shape=(count, rows))
+        return (one_hot.T @ g.reshape(count, a.size // rows)).reshape(a.shape)
+
+    return operation(a.data[indices], (a, vjp))
+
+
+def pieces(a, indices):
+    """The parts ``a[index]`` for several `indices` of which no two overlap.
+
+    All parts write their gradients into one array of the shape of `a`. If each had such
+    an array to itself, then cutting a sequence into its T steps would cost of the order
+    of T² in the backward pass instead of T.
+
+    Returns
+    -------
+    list of Tensor
+    """
+    gradients = []
+
+    def vjp(index):
+        def write(g):
+            if not gradients:
+                gradients.append(np.zeros(a.shape, a.dtype))
+            gradients[0][index] = g
+            return np.zeros(())  # nothing to add up; `whole` hands over the array
+
+        return write
+
+    whole = operation(a.data, (a, lambda _: gradients.pop()))
+    return [operation(a.data[index], (whole, vjp(index))) for index in indices]
+
+
+def unstack(a, axis=0):
+    """Cut `a` along `axis` into slices that lack this axis."""
+    before = (slice(None),) * (axis % a.ndim)
+    return pieces(a, [(*before, position) for position in range(a.shape[axis])])
+
+
+def split(a, sections, axis=0):
+    """Cut `a` along `axis` into `sections` parts of equal size."""
+    size, rest = divmod(a.shape[axis], sections)
+    if rest:
+        raise ValueError(
+            f"split: axis {axis} of shape {a.shape} cannot be cut into {sections} equal parts"
+        )
+    before = (slice(None),) * (axis % a.ndim)
+    return pieces(a, [(*before, slice(i * size, (i + 1) * size)) for i in range(sections)])
+
+
+def concatenate(tensors, axis=0):
+    """Join tensors along `axis`; all other sizes are equal. Undoes `split`."""
+    tensors = [as_tensor(tensor) for tensor in tensors]
+    ends = np.cumsum([tensor.shape[axis] for tensor in tensors])
+
+    def vjp(position):
+        return lambda g: np.split(g, ends[:-1], axis)[position]
+
+    joined = np.concatenate([tensor.data for tensor in tensors], axis)
+    return operation(joined, *((tensor, vjp(i)) for i, tensor in enumerate(tensors)))
+
+
+def stack(tensors, axis=0):
+    """Put tensors of equal shape next to each other along a new axis. Undoes `unstack`."""
+    tensors = [as_tensor(tensor) for tensor in tensors]
+    if len({tensor.shape for tensor in tensors}) != 1:
+        raise ValueError(
+            f"stack expects tensors of one shape, got {[tensor.shape for tensor in tensors]}"
+        )
+
+    def vjp(position):
+        return lambda g: g.take(position, axis)
+
+    joined = np.stack([tensor.data for tensor in tensors], axis)
+    return operation(joined, *((tensor, vjp(i)) for i, tensor in enumerate(tensors)))
 
 
 def numerical_gradient(function, array, step=1e-6):
