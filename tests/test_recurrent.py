@@ -543,3 +543,107 @@ def test_bad_input_is_named(wrong, message):
 def test_symbols_have_to_be_whole_numbers():
     with pytest.raises(TypeError, match="whole numbers as indices, got dtype float64; convert"):
         R.Embedding(5, 3, rng=RNG(0))(np.array([[1.0]]))
+
+
+OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "×": lambda a, b: a * b}
+
+
+def random_tree(rng, height):
+    """An expression of digits 0 to 4 whose height is exactly `height`; one of the children may be lower."""
+    if height == 0:
+        return int(rng.integers(5))
+    children = random_tree(rng, height - 1), random_tree(rng, int(rng.integers(height)))
+    left, right = children if rng.random() < 0.5 else children[::-1]
+    return "+-×"[rng.integers(3)], left, right
+
+
+def tree_value(tree):
+    if not isinstance(tree, tuple):
+        return tree
+    symbol, left, right = tree
+    return OPERATORS[symbol](tree_value(left), tree_value(right)) % 5
+
+
+def tree_network(dtype="float32", width=4, hidden=6, seed=0):
+    return R.TreeNetwork(range(5), OPERATORS, width, 5, hidden=hidden, rng=RNG(seed), dtype=dtype)
+
+
+def recursive_definition(network, tree):
+    """The vector of one tree by recursion, node by node."""
+    weights = [parameter.data for parameter in network.parameters]
+    embeddings, inner, inner_bias, outer, outer_bias = weights[:5]
+    symbol = tree[0] if isinstance(tree, tuple) else tree
+    vector = embeddings[network.numbers[symbol]]
+    if not isinstance(tree, tuple):
+        return vector
+    parts = [vector, *(recursive_definition(network, child) for child in tree[1:])]
+    return np.tanh(np.maximum(np.concatenate(parts) @ inner + inner_bias, 0) @ outer + outer_bias)
+
+
+@given(seed=seeds, count=sizes)
+def test_a_batch_of_trees_level_by_level_equals_the_recursion(seed, count):
+    rng = RNG(seed)
+    network = random_weights(tree_network("float64"), seed)
+    trees = [random_tree(rng, int(rng.integers(5))) for _ in range(count)]
+    kernel, bias = network.readout.parameters
+    expected = [recursive_definition(network, tree) @ kernel.data + bias.data for tree in trees]
+    np.testing.assert_allclose(network(trees).data, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_a_batch_of_trees_equal_finite_differences():
+    network = random_weights(tree_network("float64"), 1)
+    trees = [random_tree(RNG(i), i) for i in range(4)]
+    labels = np.array([tree_value(tree) for tree in trees])
+    nn.cross_entropy(network(trees), labels).backward()
+    for parameter in network.parameters:
+        numerical = numerical_gradient(
+            lambda: nn.cross_entropy(network(trees), labels).data, parameter.data, step=1e-6
+        )
+        assert relative_error(parameter.grad, numerical) <= 1e-6
+
+
+def test_left_and_right_are_told_apart():
+    network = tree_network()
+    first, second = network([("-", 3, 1), ("-", 1, 3)]).data
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_a_tree_network_learns_to_subtract():
+    """All 75 expressions of height 1, in a few seconds."""
+    trees = np.empty(75, object)
+    trees[:] = [(symbol, a, b) for symbol in OPERATORS for a in range(5) for b in range(5)]
+    labels = np.array([tree_value(tree) for tree in trees])
+    network = tree_network(width=16, hidden=64)
+    optimizer = optim.Adam(network.parameters, 0.01)
+    history = nn.fit(
+        network,
+        trees,
+        labels,
+        loss=nn.cross_entropy,
+        optimizer=optimizer,
+        epochs=100,
+        batch_size=25,
+        rng=RNG(0),
+        metric=nn.accuracy,
+    )
+    assert history["accuracy"][-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "tree, message",
+    [
+        (("+", 1, 7), r"7 is not one of its leaves; known are \[0, 1, 2, 3, 4, '\+', '-', '×'\]"),
+        (("/", 1, 2), "'/' is not one of its operators"),
+        ((3, 1, 2), "3 is not one of its operators"),
+        ("+", r"'\+' is not one of its leaves"),
+        (("+", 1), r"expected a leaf or \(operator, left, right\), got \('\+', 1\)"),
+    ],
+)
+def test_wrong_trees_are_named(tree, message):
+    with pytest.raises(ValueError, match=message):
+        tree_network()([tree])
+
+
+def test_no_trees():
+    with pytest.raises(ValueError, match="at least one tree"):
+        tree_network()([])

@@ -77,5 +77,7 @@ def test_bench_trains_the_same_network_twice():
     for epoch in (bench.engine_epoch, bench.keras_epoch):
         for optimizer, _ in bench.CONFIGURATIONS[::2]:
             assert bench.seconds(epoch(images, labels, optimizer, 32)) > 0
+    for train in bench.lstm_steps(images.reshape(64, 28, 28), labels, 4, 32):
+        assert bench.seconds(train) > 0
     backward, forward = bench.backward_and_forward([4, 3, 2], 5)
     assert all(time > 0 for time in bench.in_turns(forward, backward, 3))

@@ -203,6 +203,47 @@ def bench_convolution():
         print(f"  {batch_size:5}  {10 * a:6.1f}  {10 * b:6.1f}  {ratio:12.2f}", flush=True)
 
 
+def lstm_steps(sequences, labels, units, batch_size):
+    """Two functions that train on all sequences once, in the engine and in Keras: an LSTM and a dense layer of 10."""
+    import keras
+    import numpy as np
+    from dlbook import nn, optim, recurrent
+
+    rng = np.random.default_rng(0)
+    engine = nn.Sequential(
+        [recurrent.LSTM(sequences.shape[2], units, rng=rng), nn.Dense(units, 10, rng=rng)]
+    )
+    steps = optim.Adam(engine.parameters)
+    twin = keras.Sequential(
+        [keras.Input(sequences.shape[1:]), keras.layers.LSTM(units), keras.layers.Dense(10)]
+    )
+    assert twin.count_params() == engine.count_params()
+    twin.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    options = {"epochs": 1, "batch_size": batch_size}
+    return (
+        lambda: nn.fit(
+            engine, sequences, labels, loss=nn.cross_entropy, optimizer=steps, rng=rng, **options
+        ),
+        lambda: twin.fit(sequences, labels, verbose=0, **options),
+    )
+
+
+def bench_recurrent():
+    print("\nOne training step of an LSTM, milliseconds: medians of 3 times 20 steps, in turns")
+    print(f"  {'batch':>5}  {'steps':>5}  {'units':>5}  {'engine':>6}  {'Keras':>6}  engine/Keras")
+    images, labels = load()
+    for batch_size, units in ((32, 32), (64, 64), (64, 128)):
+        part = slice(0, 20 * batch_size)  # an image as a sequence of its 28 rows
+        rows = images[part].reshape(-1, 28, 28)
+        engine, keras = lstm_steps(rows, labels[part], units, batch_size)
+        keras()  # the first call also compiles
+        a, b, ratio = in_turns(engine, keras, REPETITIONS)
+        print(
+            f"  {batch_size:5}  {28:5}  {units:5}  {50 * a:6.1f}  {50 * b:6.1f}  {ratio:12.2f}",
+            flush=True,
+        )
+
+
 def bench_passes():
     print(
         "\nOne backward pass against one forward pass of the engine, milliseconds: medians of 200 pairs"
@@ -232,3 +273,4 @@ if __name__ == "__main__":
     bench_epochs()
     bench_passes()
     bench_convolution()
+    bench_recurrent()

@@ -14,10 +14,11 @@ book's chapter "Recurrent networks".
 """
 
 import numpy as np
-from dlbook.nn import ACTIVATIONS, INITIALIZERS, _named, cross_entropy
+from dlbook.nn import ACTIVATIONS, INITIALIZERS, Dense, _named, cross_entropy
 from dlbook.tensor import (
     Tensor,
     as_tensor,
+    concatenate,
     gather,
     split,
     stack,
@@ -330,7 +331,7 @@ class Embedding:
 
 
 class Masking:
-    """Mark the steps at which every feature is `mask_value`, so that later layers skip them."""
+    """Mark the steps at which every feature is `mask_value`: later layers skip them."""
 
     def __init__(self, mask_value=0.0):
         self.mask_value = mask_value
@@ -376,6 +377,110 @@ def sequence_cross_entropy(logits, labels, ignore_class=None):
             )
         logits, labels = gather(logits, counted), labels[counted]
     return cross_entropy(logits, labels)
+
+
+class TreeNetwork:
+    """A recursive network: the vector of a node is computed from those of its two children.
+
+    The same two layers do this at every node of every tree. A tree is a symbol (a leaf), or a tuple ``(symbol, left, right)``. All nodes of one
+    height, whatever trees of the batch they stand in, are computed together: the number
+    of steps is the height of the highest tree.
+
+    Parameters
+    ----------
+    leaves, operators : sequence
+        The symbols that stand at leaves and at inner nodes.
+    width : int
+        Length of the vectors.
+    outputs : int
+        Length of the result for each tree, computed from the vector of its root.
+    hidden : int
+        Units of the hidden layer between children and parent.
+    rng, dtype
+        As in `Recurrent`.
+
+    References
+    ----------
+    J. B. Pollack, *Recursive distributed representations* (Artificial Intelligence 46,
+    1990).
+    """
+
+    def __init__(self, leaves, operators, width, outputs, *, hidden, rng, dtype="float32"):
+        self.numbers = {symbol: i for i, symbol in enumerate([*leaves, *operators])}
+        self.leaves, self.operators = set(leaves), set(operators)
+        options = {"rng": rng, "dtype": dtype}
+        self.symbols = Embedding(len(self.numbers), width, "glorot_uniform", **options)
+        self.inside = Dense(3 * width, hidden, "relu", kernel_initializer="he_uniform", **options)
+        self.outside = Dense(hidden, width, "tanh", **options)
+        self.readout = Dense(width, outputs, **options)
+        self.parameters = [
+            parameter
+            for layer in (self.symbols, self.inside, self.outside, self.readout)
+            for parameter in layer.parameters
+        ]
+
+    def __call__(self, trees):
+        """Map a sequence of trees to a Tensor of shape (trees, outputs)."""
+        if len(trees) == 0:
+            raise ValueError("TreeNetwork: the batch is empty; it needs at least one tree")
+        levels, roots = self.levels(trees)
+        vectors = self.symbols(levels[0])
+        for symbols, left, right in levels[1:]:
+            parts = [self.symbols(symbols), gather(vectors, left), gather(vectors, right)]
+            parents = self.outside(self.inside(concatenate(parts, axis=1)))
+            vectors = concatenate([vectors, parents])
+        return self.readout(gather(vectors, roots))
+
+    def levels(self, trees):
+        """Number all nodes, level by level from the leaves up: children come before parents.
+
+        Returns
+        -------
+        list
+            First the symbols of the leaves; then for each level three arrays: the
+            symbols of its nodes and the numbers of their left and right children.
+        array of int
+            The numbers of the roots.
+        """
+        levels = [
+            []
+        ]  # for each height its nodes: [symbol, left, right], children as (height, place)
+
+        def visit(tree):
+            symbol, *children = self.check(tree)
+            node = [symbol, *map(visit, children)]
+            height = 1 + max((child[0] for child in node[1:]), default=-1)
+            if height == len(levels):
+                levels.append([])
+            levels[height].append(node)
+            return height, len(levels[height]) - 1
+
+        roots = [visit(tree) for tree in trees]
+        starts = np.cumsum([0, *(len(level) for level in levels)])
+
+        def number(places):
+            return np.array([starts[height] + place for height, place in places], int)
+
+        arrays = []
+        for height, level in enumerate(levels):
+            symbols, *children = zip(*level)
+            symbols = np.array([self.numbers[symbol] for symbol in symbols])
+            arrays.append((symbols, *map(number, children)) if height else symbols)
+        return arrays, number(roots)
+
+    def check(self, tree):
+        """Refuse what is no tree of known symbols; return (symbol,) or (symbol, left, right)."""
+        node = tree if isinstance(tree, tuple) else (tree,)
+        if len(node) not in (1, 3):
+            raise ValueError(
+                f"TreeNetwork: expected a leaf or (operator, left, right), got {tree!r}"
+            )
+        kind, symbols = ("operators", self.operators) if len(node) == 3 else ("leaves", self.leaves)
+        if node[0] not in symbols:
+            raise ValueError(
+                f"TreeNetwork: {node[0]!r} is not one of its {kind}; known are {list(self.numbers)}"
+            )
+        return node
 
 
 def positive(value, name):
