@@ -84,7 +84,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Utterances:
-    """The vowels /ae/ spoken by nine men, with the split into training and test part of the source.
+    """The vowels /ae/ spoken by nine men, with the split of the source.
 
     The test part was recorded on other occasions than the training part.
 
@@ -153,8 +153,8 @@ class Novel:
     text : str
         All of it, as in the file, with its line breaks.
     chapters : tuple of str
-        The same, cut before each heading. Chapters follow each other in time, so a split
-        between two of them keeps whole passages together.
+        The same, cut before each heading. Whole chapters held out share no passage with
+        the others.
     """
 
     text: str
@@ -243,8 +243,8 @@ def fill_gaps(values):
     """Replace each NaN by the last value known before it in its column.
 
     A value interpolated between both sides of a gap would tell a forecast what comes
-    after it. Hours at the beginning, before which nothing is known, get the first value.
-    Measure errors only in hours that were observed.
+    after it. Hours at the beginning, before which nothing is known, get the first
+    value. Measure errors only in hours that were observed.
 
     Parameters
     ----------

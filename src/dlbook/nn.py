@@ -30,7 +30,7 @@ def he_uniform(shape, rng):
 
 
 def orthogonal(shape, rng):
-    """Orthonormal columns, or rows where these are fewer: A. M. Saxe et al. (2014), section 3.
+    """Orthonormal columns, or rows if these are fewer: Saxe et al. (2014), section 3.
 
     Multiplying by a square one keeps the length of every vector. `shape` is
     (inputs, outputs).
@@ -114,7 +114,7 @@ class Dense:
 
 
 def call(layer, x, training, mask=None):
-    """Apply a layer or model; tell it whether it is being trained, and the mask, if it wants to know."""
+    """Apply a layer or model; say whether this is training, and the mask, if it asks."""
     options = {}
     if getattr(layer, "has_training_mode", False):
         options["training"] = training
@@ -124,7 +124,7 @@ def call(layer, x, training, mask=None):
 
 
 def call_with_mask(layer, x, training, mask):
-    """Apply a layer, and return the mask of its output too: the same mask unless it has `compute_mask`."""
+    """Apply a layer; return the output and its mask, x's own without `compute_mask`."""
     if isinstance(layer, Sequential):
         for inner in layer.layers:
             x, mask = call_with_mask(inner, x, training, mask)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def clip_by_global_norm(parameters, clipnorm):
-    """Shorten the gradient, taken as one vector of all parameters, to length `clipnorm`.
+    """Shorten the gradient, one vector of all parameters, to length `clipnorm`.
 
     All gradients are multiplied by the same number, so that the direction stays. A
     shorter gradient is not changed.
@@ -22,8 +22,8 @@ def clip_by_global_norm(parameters, clipnorm):
 
     References
     ----------
-    R. Pascanu, T. Mikolov and Y. Bengio, *On the difficulty of training recurrent neural
-    networks* (ICML 2013), algorithm 1.
+    R. Pascanu, T. Mikolov and Y. Bengio, *On the difficulty of training recurrent
+    neural networks* (ICML 2013), algorithm 1.
     """
     if not clipnorm > 0:
         raise ValueError(

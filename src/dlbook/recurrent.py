@@ -86,7 +86,7 @@ class Recurrent:
         self.parameters = [self.kernel, self.recurrent_kernel, self.bias]
 
     def project(self, x):
-        """Multiply the inputs of all steps by the kernel at once: a list of one Tensor a step."""
+        """Multiply the inputs of all steps by the kernel at once: one Tensor a step."""
         batch, steps, inputs = x.shape
         z = x.reshape(batch * steps, inputs) @ self.kernel + self.input_bias()
         return unstack(z.reshape(batch, steps, z.shape[1]), axis=1)
@@ -108,8 +108,8 @@ class Recurrent:
 
         Returns
         -------
-        Tensor, shape (batch, units), or (batch, steps, units) with `return_sequences`; or
-        a tuple with `return_state`.
+        Tensor, shape (batch, units), or (batch, steps, units) with `return_sequences`;
+        with `return_state` a tuple of this and the final state.
         """
         x = as_tensor(x)
         state = self.check(x, initial_state, mask)
@@ -230,8 +230,8 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent unit: one gate z mixes the old state with a candidate.
 
-    The blocks of both kernels and of the bias are update gate z, reset gate r, candidate,
-    in this order.
+    The blocks of both kernels and of the bias are update gate z, reset gate r and
+    candidate, in this order. The state is [h].
 
     Parameters
     ----------
@@ -353,13 +353,14 @@ def sequence_cross_entropy(logits, labels, ignore_class=None):
     labels : array of int, shape (batch, steps)
         The true class of each step.
     ignore_class : int or None
-        Steps with this label do not count, and their logits get no gradient. With a mask,
-        write ``np.where(mask, labels, -1)`` and ignore class -1.
+        Steps with this label do not count, and their logits get no gradient. With a
+        mask, write ``np.where(mask, labels, -1)`` and ignore class -1.
 
     Raises
     ------
     ValueError
-        If the shapes do not belong together, a label is out of range, or no step counts.
+        If the shapes do not belong together, a label is out of range, or no step
+        counts.
     """
     labels = np.asarray(labels)
     if logits.ndim != 3 or labels.shape != logits.shape[:2]:
@@ -380,7 +381,7 @@ def sequence_cross_entropy(logits, labels, ignore_class=None):
 
 
 class TreeNetwork:
-    """A recursive network: the vector of a node is computed from those of its two children.
+    """A recursive network: a node's vector is computed from those of its children.
 
     The same two layers do this at every node of every tree. A tree is a symbol (a leaf), or a tuple ``(symbol, left, right)``. All nodes of one
     height, whatever trees of the batch they stand in, are computed together: the number
@@ -432,7 +433,7 @@ class TreeNetwork:
         return self.readout(gather(vectors, roots))
 
     def levels(self, trees):
-        """Number all nodes, level by level from the leaves up: children come before parents.
+        """Number all nodes level by level, from the leaves up to the highest root.
 
         Returns
         -------
@@ -469,7 +470,7 @@ class TreeNetwork:
         return arrays, number(roots)
 
     def check(self, tree):
-        """Refuse what is no tree of known symbols; return (symbol,) or (symbol, left, right)."""
+        """Return a tree's symbol and children as a tuple, if they are what they must be."""
         node = tree if isinstance(tree, tuple) else (tree,)
         if len(node) not in (1, 3):
             raise ValueError(

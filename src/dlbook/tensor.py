@@ -380,9 +380,10 @@ def transpose(a, axes=None):
 
 
 def where(condition, a, b):
-    """`a` where `condition` holds and `b` elsewhere: each element's gradient goes to the one that was taken.
+    """`a` where `condition` holds and `b` elsewhere.
 
-    `condition` is an array of bool that broadcasts with both.
+    Each element's gradient goes to the one that was taken. `condition` is an array of
+    bool that broadcasts with both.
     """
     condition = np.asarray(condition)
     a, b = _pair(a, b, "where")
