@@ -373,8 +373,8 @@ def sequence_cross_entropy(logits, labels, ignore_class=None):
         (counted,) = np.nonzero(labels != ignore_class)
         if not len(counted):
             raise ValueError(
-                f"sequence_cross_entropy: every label is {ignore_class}, the class to ignore; "
-                "at least one step has to count"
+                f"sequence_cross_entropy: every label is {ignore_class}, "
+                "the class to ignore; at least one step has to count"
             )
         logits, labels = gather(logits, counted), labels[counted]
     return cross_entropy(logits, labels)
@@ -383,9 +383,10 @@ def sequence_cross_entropy(logits, labels, ignore_class=None):
 class TreeNetwork:
     """A recursive network: a node's vector is computed from those of its children.
 
-    The same two layers do this at every node of every tree. A tree is a symbol (a leaf), or a tuple ``(symbol, left, right)``. All nodes of one
-    height, whatever trees of the batch they stand in, are computed together: the number
-    of steps is the height of the highest tree.
+    The same two layers do this at every node of every tree. A tree is a symbol (a leaf),
+    or a tuple ``(symbol, left, right)``. All nodes of one height, whatever trees of the
+    batch they stand in, are computed together: the number of steps is the height of the
+    highest tree.
 
     Parameters
     ----------
@@ -443,9 +444,8 @@ class TreeNetwork:
         array of int
             The numbers of the roots.
         """
-        levels = [
-            []
-        ]  # for each height its nodes: [symbol, left, right], children as (height, place)
+        # for each height its nodes: [symbol, left, right], children as (height, place)
+        levels = [[]]
 
         def visit(tree):
             symbol, *children = self.check(tree)
