@@ -27,7 +27,17 @@ _HOMES = {
     "source": "notebook",
     "Progress": "keras_progress",
 }
-_MODULES = ("convolution", "data", "explain", "nn", "notebook", "optim", "plot", "regularization", "tensor")
+_MODULES = (
+    "convolution",
+    "data",
+    "explain",
+    "nn",
+    "notebook",
+    "optim",
+    "plot",
+    "regularization",
+    "tensor",
+)
 
 __all__ = [*_HOMES, *_MODULES]
 
