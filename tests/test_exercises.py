@@ -179,6 +179,7 @@ MISTAKES = {
             ("(size - extent) // stride + 1", "size - extent + 1"),
             ("max(0, (size - extent) // stride + 1)", "(size - extent) // stride + 1"),
             ("(size - extent) // stride", "(size - extent) / stride"),  # not an int
+            ("(size - extent) // stride", "int((size - extent) / stride)"),  # rounds towards 0
         ],
         "count": [
             ("* inputs + 1) * filters", "* inputs) * filters"),
@@ -215,6 +216,7 @@ MISTAKES = {
             ("(gradient * image", "(-gradient * image"),
             ("result[i, j] =", "result[-1 - i, -1 - j] ="),
             (".sum()", ".mean()"),
+            ("image.shape[1] - columns + 1", "image.shape[0] - rows + 1"),  # always square
         ],
         "shift": [
             ("(rows // stride, columns // stride)", "(-rows // stride, -columns // stride)"),
@@ -222,6 +224,8 @@ MISTAKES = {
             ("(rows // stride, columns // stride)", "(columns // stride, rows // stride)"),
             ("margin:-margin, margin:-margin", ":, :"),
             ("np.abs(moved_first - moved_last)", "(moved_first - moved_last)"),
+            ("np.abs(moved_last)", "moved_last"),
+            ("[inside].max()\n    return", "[inside].max(axis=(1, 2, 3)).mean()\n    return"),
         ],
         "pool": [
             ("return (is_largest * gradient", "return (-1.0 * is_largest * gradient"),
@@ -230,6 +234,10 @@ MISTAKES = {
             ("windows.max", "windows.min"),
             ("split.max(axis=(2, 4))", "split.max(axis=(1, 3))"),
             ("(is_largest * gradient[", "(np.ones(is_largest.shape) * gradient["),  # to all pixels
+            (  # every second row and column instead of neighbours
+                "split.max(axis=(2, 4))",
+                "images.reshape(batch, size, height // size, width // size, size, channels).max((1, 4))",
+            ),
         ],
         "normalise": [
             ("x - mean", "mean - x"),
@@ -244,17 +252,19 @@ MISTAKES = {
         ],
         "residual": [
             ("through + gradient", "through - gradient"),
-            ("kernel.T", "kernel"),
+            ("matrix.T", "matrix"),
             ("(gradient * mask)", "gradient"),
             (" + (x if shortcut else 0)", ""),
-            ("zip(reversed(kernels), ", "zip(kernels, "),
+            ("zip(reversed(matrices), ", "zip(matrices, "),
             ("through + gradient if shortcut else through", "through"),
+            ("z > 0", "z >= 0"),
         ],
         "twice": [
             ("gradient = once", "gradient = -once"),
             ("(error - once @ error)", "error"),
             ("once * (error - once @ error)", "once - (twice - error)"),  # that of one softmax
             ("-np.log(twice[label])", "-np.log(once[label])"),
+            ("once * (error - once @ error)", "2 * once * (1 - once) * error"),  # two classes only
         ],
         "occlude": [
             ("score(image) - score(covered)", "score(covered) - score(image)"),
@@ -271,6 +281,10 @@ MISTAKES = {
             ("shift_images(images[held_out], largest, rng)", "images[held_out]"),
             ("rng.permutation(len(images))", "np.arange(len(images))"),
             ('if name == "augmented":', "if True:"),
+            (  # the same copies in every epoch
+                "shown = shift_images(shown, largest, rng)",
+                "shown = shift_images(shown, largest, np.random.default_rng(0))",
+            ),
         ],
     },
 }
