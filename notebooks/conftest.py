@@ -1,6 +1,5 @@
 """What nbval leaves open: the recorded numbers of cells whose printed output it ignores, and progress bars."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -9,8 +8,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from notebooks import recorded
 
-# nbval compares every message of a cell and does not know that one clears the others.
-os.environ["DLBOOK_PROGRESS"] = "off"
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Kernels start without progress bars: nbval compares every message of a cell and does not know that one clears the others."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DLBOOK_PROGRESS", "off")
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
