@@ -1,4 +1,4 @@
-"""What nbval leaves open: the recorded numbers of cells whose printed output it ignores."""
+"""What nbval leaves open: the recorded numbers of cells whose printed output it ignores, and progress bars."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from notebooks import recorded
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Kernels start without progress bars: nbval compares every message of a cell and does not know that one clears the others."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DLBOOK_PROGRESS", "off")
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,9 +25,6 @@ from dlbook.tensor import Tensor, numerical_gradient, relu
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-settings.register_profile("book", deadline=None, max_examples=25)
-settings.load_profile("book")
-
 PADDINGS = ["valid", "same"]
 PLACES = [(1, 1), (2, 1), (3, 1), (1, 2), (1, 3)]  # (stride, dilation): Keras allows one of them
 sides = st.integers(1, 9)

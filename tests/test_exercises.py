@@ -176,48 +176,115 @@ MISTAKES = {
         "size": [
             ("(size + stride - 1) // stride", "size // stride"),
             ("dilation * (kernel_size - 1) + 1", "dilation * kernel_size"),
+            ("(size - extent) // stride + 1", "size - extent + 1"),
+            ("max(0, (size - extent) // stride + 1)", "(size - extent) // stride + 1"),
+            ("(size - extent) // stride", "(size - extent) / stride"),  # not an int
+            ("(size - extent) // stride", "int((size - extent) / stride)"),  # rounds towards 0
         ],
         "count": [
             ("* inputs + 1) * filters", "* inputs) * filters"),
             ("kernel_size**2", "kernel_size"),
+            ("(sizes[0] + 1)", "sizes[0]"),
         ],
         "correlate": [
             ("kernel[i, j]", "-kernel[i, j]"),
             ("kernel[i, j]", "kernel[-1 - i, -1 - j]"),  # convolution proper: flipped
+            ("image.shape[0] - height + 1", "image.shape[0] - height"),
         ],
         "design": [
             ("[-0.5, 0, 0.5]", "[0.5, 0, -0.5]"),
             ("[[0.0, 1, 0], [0, 0, 0], [0, 0, 0]]", "[[0.0, 0, 0], [0, 0, 0], [0, 1, 0]]"),
             ("-1 / 9", "-1 / 8"),
+            (  # averaged over three rows
+                "np.array([[0, 0, 0], [-0.5, 0, 0.5], [0, 0, 0]])",
+                "np.array([[-1, 0, 1]] * 3) / 6",
+            ),
         ],
         "field": [
-            ("(kernel_size - 1) * step", "(kernel_size - 1) * step * stride"),
+            ("in reversed(layers)", "in layers"),
             ("dilation * ", ""),
+            ("(kernel_size - 1)", "kernel_size"),
+            ("first * stride, last * stride +", "first, last +"),
         ],
         "patches": [
-            ("0, 1, 2, 4, 5, 3", "0, 1, 2, 3, 4, 5"),
+            ("0, 1, 2, 4, 5, 3", "0, 1, 2, 3, 4, 5"),  # channel before row and column
             ("[:, ::stride, ::stride]", "[:, ::stride, ::stride][:, ::-1]"),
-        ],
-        "pool": [("split.max", "split.min"), ("split.max", "split.mean")],
-        "pool-gradient": [
-            ("is_largest * gradient", "-1.0 * is_largest * gradient"),
-            ("split.max", "split.min"),
+            ("[:, ::stride, ::stride]", ""),
+            ("0, 1, 2, 4, 5, 3", "0, 1, 2, 5, 4, 3"),
         ],
         "kernel-gradient": [
             ("(gradient * image", "(-gradient * image"),
             ("result[i, j] =", "result[-1 - i, -1 - j] ="),
             (".sum()", ".mean()"),
+            ("image.shape[1] - columns + 1", "image.shape[0] - rows + 1"),  # always square
+        ],
+        "shift": [
+            ("(rows // stride, columns // stride)", "(-rows // stride, -columns // stride)"),
+            ("(rows // stride, columns // stride)", "(rows, columns)"),
+            ("(rows // stride, columns // stride)", "(columns // stride, rows // stride)"),
+            ("margin:-margin, margin:-margin", ":, :"),
+            ("np.abs(moved_first - moved_last)", "(moved_first - moved_last)"),
+            ("np.abs(moved_last)", "moved_last"),
+            ("[inside].max()\n    return", "[inside].max(axis=(1, 2, 3)).mean()\n    return"),
+        ],
+        "pool": [
+            ("return (is_largest * gradient", "return (-1.0 * is_largest * gradient"),
+            ("split.max", "split.min"),
+            ("split.max", "split.mean"),
+            ("windows.max", "windows.min"),
+            ("split.max(axis=(2, 4))", "split.max(axis=(1, 3))"),
+            ("(is_largest * gradient[", "(np.ones(is_largest.shape) * gradient["),  # to all pixels
+            (  # every second row and column instead of neighbours
+                "split.max(axis=(2, 4))",
+                "images.reshape(batch, size, height // size, width // size, size, channels).max((1, 4))",
+            ),
         ],
         "normalise": [
             ("x - mean", "mean - x"),
             ("0.99 * old + 0.01 * new", "0.01 * old + 0.99 * new"),
             ("x.var(axis=(0, 1, 2))", "x.var(axis=(0, 1, 2), ddof=1)"),
             ("x.mean(axis=(0, 1, 2))", "x.mean()"),
+            (  # the variance is never updated
+                "tuple(0.99 * old + 0.01 * new for old, new in zip(moving, (mean, variance)))",
+                "(0.99 * moving[0] + 0.01 * mean, moving[1])",
+            ),
+            ("x.var(axis=(0, 1, 2))", "x.var(axis=(0, 1))"),
         ],
-        "twice": [("- 1) - 1", "- 1) + 1"), ("np.e + classes - 1", "np.e + classes")],
+        "residual": [
+            ("through + gradient", "through - gradient"),
+            ("matrix.T", "matrix"),
+            ("(gradient * mask)", "gradient"),
+            (" + (x if shortcut else 0)", ""),
+            ("zip(reversed(matrices), ", "zip(matrices, "),
+            ("through + gradient if shortcut else through", "through"),
+            ("z > 0", "z >= 0"),
+        ],
+        "twice": [
+            ("gradient = once", "gradient = -once"),
+            ("(error - once @ error)", "error"),
+            ("once * (error - once @ error)", "once - (twice - error)"),  # that of one softmax
+            ("-np.log(twice[label])", "-np.log(once[label])"),
+            ("once * (error - once @ error)", "2 * once * (1 - once) * error"),  # two classes only
+        ],
         "occlude": [
             ("score(image) - score(covered)", "score(covered) - score(image)"),
             ("image.copy()", "image"),
+            (
+                "row * size : (row + 1) * size, column * size : (column + 1) * size",
+                "column * size : (column + 1) * size, row * size : (row + 1) * size",
+            ),
+            ("] = 0", "] = image.mean()"),
+        ],
+        "augment": [
+            ("shown = shift_images(shown, largest, rng)", "pass"),
+            ("order[:validation_size], order[validation_size:]", "order[:validation_size], order"),
+            ("shift_images(images[held_out], largest, rng)", "images[held_out]"),
+            ("rng.permutation(len(images))", "np.arange(len(images))"),
+            ('if name == "augmented":', "if True:"),
+            (  # the same copies in every epoch
+                "shown = shift_images(shown, largest, rng)",
+                "shown = shift_images(shown, largest, np.random.default_rng(0))",
+            ),
         ],
     },
 }

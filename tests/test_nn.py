@@ -6,11 +6,8 @@ import pytest
 import tensorflow as tf
 from dlbook import nn, optim
 from dlbook.tensor import Tensor, numerical_gradient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-
-settings.register_profile("book", deadline=None, max_examples=25)
-settings.load_profile("book")
 
 ACTIVATIONS = [None, *nn.ACTIVATIONS]
 

@@ -295,6 +295,14 @@ def test_progress_without_a_notebook(monkeypatch, capsys, terminal):
     assert err.endswith("\r\033[K") if terminal else err == ""
 
 
+def test_progress_can_be_switched_off(monkeypatch, capsys):
+    """As the comparison of the notebooks with their stored outputs does."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("DLBOOK_PROGRESS", "off")
+    train(monkeypatch, epochs=3, seconds=1)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_progress_of_short_epochs_is_shown_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train(monkeypatch, epochs=1000, seconds=0.001)

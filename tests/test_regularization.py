@@ -6,11 +6,8 @@ import pytest
 from dlbook import nn, optim
 from dlbook.regularization import Dropout, l2_penalty, shift_images
 from dlbook.tensor import Tensor, numerical_gradient, relu
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-
-settings.register_profile("book", deadline=None, max_examples=40)
-settings.load_profile("book")
 
 
 def two_layers(dtype="float64"):

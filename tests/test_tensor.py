@@ -10,9 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
 
-settings.register_profile("book", deadline=None, max_examples=40)
-settings.load_profile("book")
-
 # Central differences with step 1e-5 have an error near 1e-10 for values of order one; 1e-6 leaves room and still sees
 # any wrong factor.
 RELATIVE_ERROR = 1e-6

@@ -49,7 +49,11 @@ def execute(path, seed=None):
     if seed is not None:
         environment["DLBOOK_SEED"] = str(seed)
     client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
+        coalesce_streams=True,  # or the pieces in which a line arrives differ from run to run
     )
     started = time.perf_counter()
     client.execute(env=environment)

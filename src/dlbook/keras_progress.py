@@ -1,5 +1,6 @@
 """A progress bar for Keras and for `dlbook.nn.fit` that a person sees and that leaves nothing behind."""
 
+import os
 import sys
 import time
 
@@ -13,7 +14,8 @@ class Progress(keras.callbacks.Callback):
 
     Pass it to Keras as ``callbacks=[dlbook.Progress()]`` together with ``verbose=0``, or to the engine as
     ``on_epoch_end=dlbook.Progress(epochs).on_epoch_end``. The bar clears its cell's output at the end: print results
-    after training, not before. Where there is neither a notebook nor a terminal it shows nothing.
+    after training, not before. Where there is neither a notebook nor a terminal it shows nothing, and nothing either
+    where the environment variable ``DLBOOK_PROGRESS`` is ``off``.
 
     Parameters
     ----------
@@ -27,6 +29,7 @@ class Progress(keras.callbacks.Callback):
         self.started = time.perf_counter()
         self.shown = float("-inf")
         self.handle = None
+        self.wanted = os.environ.get("DLBOOK_PROGRESS") != "off"
         shell = get_ipython()
         self.in_notebook = shell is not None and hasattr(shell, "kernel")
 
@@ -34,6 +37,8 @@ class Progress(keras.callbacks.Callback):
         self.epochs = self.params["epochs"]
 
     def on_epoch_end(self, epoch, logs=None):
+        if not self.wanted:
+            return
         if epoch + 1 == self.epochs:
             self.close()
             return
