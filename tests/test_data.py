@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gzip
+import hashlib
 import io
 import itertools
 import math
@@ -298,3 +299,32 @@ def test_not_an_idx_file():
         data.read_idx(b"\0\0\x0d\x01" + struct.pack(">I", 0))
     empty = io.BytesIO(b"\0\0\x08\x01" + struct.pack(">I", 0)).getvalue()
     assert data.read_idx(empty).shape == (0,)
+
+
+def test_a_run_is_what_was_saved_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "RUN_SHA256", {"run": None})
+    with pytest.raises(FileNotFoundError, match="run.npz is missing; install dlbook again"):
+        data.load_run("run", tmp_path)
+    with pytest.raises(ValueError, match="unknown run 'walk'; known are 'run'"):
+        data.load_run("walk", tmp_path)
+
+    path = tmp_path / "run.npz"
+    np.savez(path, loss=np.array([2.0, 1.0]), script="tools/run.py")
+    data.RUN_SHA256["run"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    run = data.load_run("run", tmp_path)
+    assert run["loss"].tolist() == [2.0, 1.0] and str(run["script"]) == "tools/run.py"
+
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"expected {data.RUN_SHA256['run']}; install"):
+        data.load_run("run", tmp_path)
+
+    np.savez(path, loss=np.array([object()]))  # needs pickle, which could execute anything
+    data.RUN_SHA256["run"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        data.load_run("run", tmp_path)
+
+
+def test_every_run_is_checked():
+    assert {path.stem for path in data.RUNS.glob("*")} == set(data.RUN_SHA256)
+    for name in data.RUN_SHA256:
+        assert (data.RUNS.parents[2] / str(data.load_run(name)["script"])).is_file()

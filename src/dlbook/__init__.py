@@ -20,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _HOMES = {
     "load": "data",
+    "load_run": "data",
     "Dataset": "data",
     "seed": "notebook",
     "claim": "notebook",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 DIRECTORY = Path(__file__).parent / "datasets"
+RUNS = Path(__file__).parent / "runs"
 
 # SHA-256 of each file's *unpacked* content: archives of the same content differ from packager to packager.
 SHA256 = {
@@ -342,3 +343,45 @@ def load(name):
             f"unknown data set {name!r}; known are {', '.join(repr(known) for known in LOADERS)}"
         )
     return LOADERS[name]()
+
+
+# SHA-256 of the file of each run, as the script that makes it prints it.
+RUN_SHA256 = {}
+
+
+def load_run(name, directory=None):
+    """Load what a training too long for a notebook has left: weights, curves, results.
+
+    Parameters
+    ----------
+    name : str
+        A name in `dlbook.data.RUN_SHA256`. What the arrays of a run are stands in the
+        script that made it, which its array "script" names.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Numbers and texts; nothing in the file is executed (no pickle).
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the file is not the one this book was computed with.
+    FileNotFoundError
+        If the file is missing.
+    """
+    if name not in RUN_SHA256:
+        known = ", ".join(repr(known) for known in RUN_SHA256)
+        raise ValueError(f"unknown run {name!r}; known are {known}")
+    path = (directory or RUNS) / f"{name}.npz"
+    repair = "install dlbook again to restore it"
+    if not path.is_file():
+        raise FileNotFoundError(f"file of a run {path} is missing; {repair}")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != RUN_SHA256[name]:
+        raise ValueError(
+            f"file of a run {path} has SHA-256 {found}, expected {RUN_SHA256[name]}; {repair}"
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
