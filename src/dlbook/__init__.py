@@ -2,9 +2,9 @@
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
-images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.optim` (optimisers), `dlbook.regularization`
-(against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.plot` (figures). Importing `dlbook` alone is
-quick: a name is loaded when it is first used.
+images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
+(optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.plot`
+(figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
 import importlib
@@ -39,6 +39,7 @@ _MODULES = (
     "plot",
     "recurrent",
     "regularization",
+    "series",
     "tensor",
 )
 
