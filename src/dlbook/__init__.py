@@ -3,8 +3,9 @@
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
 images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
-(optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.plot`
-(figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+(optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.language`
+(texts, n-grams, sampling), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is
+first used.
 """
 
 import importlib
@@ -33,6 +34,7 @@ _MODULES = (
     "convolution",
     "data",
     "explain",
+    "language",
     "nn",
     "notebook",
     "optim",
