@@ -7,8 +7,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import train_text
 from dlbook import data, language
-from dlbook.language import KneserNey, corpus, cut, draw, perplexity, with_temperature
+from dlbook.language import KneserNey, TiedLSTM, corpus, cut, draw, perplexity, with_temperature
 
 
 def dictionary_model(texts, n, vocabulary, discounts="one"):
@@ -223,3 +225,102 @@ def test_novel_is_split_by_chapter():
     found, expected = made.decode(made.validation[0]), parts[1]
     differ = {b for a, b in zip(found, expected, strict=True) if a != b}
     assert differ == {"[", "]"} and found.count(language.UNKNOWN) == 2  # too rare in training
+
+
+SMALL = train_text.COMMON | {
+    "width": 5, "units": 7, "dropout": 0.3, "weight_decay": 0.0,
+    "batch": 4, "steps": 6, "warm_up": 3, "updates": 4, "every": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def small_run(monkeypatch):
+    """A run of the script on a few lines of the novel."""
+    parts = [[text[:2000] for text in part] for part in language.moby_texts()]
+    made = corpus(parts, least=10, read=(language.START,))
+    monkeypatch.setattr(language, "moby_corpus", lambda: made)
+    lines = []
+    return made, train_text.train("moby", SMALL, report=lines.append), lines
+
+
+def test_long_run_keeps_the_best_weights_and_says_how_good_they_are(small_run):
+    made, run, lines = small_run
+    assert run["updates"].tolist() == [2, 4] and len(lines) == 2
+    assert (np.diff(run["seconds"]) > 0).all()
+    assert run["best"] == run["updates"][run["validation"].argmin()]
+    assert all(run[name].dtype == np.float16 for name in train_text.WEIGHTS)
+    network = TiedLSTM(run, "float64")
+    for part, stated in (("test", run["test"]), ("validation", run["validation"].min())):
+        rows = cut(getattr(made, part), made.vocabulary, 18, 3)
+        found = perplexity(network.log_probabilities(*rows, batch=50))
+        # validation was measured before the weights were rounded to float16
+        assert found == pytest.approx(float(stated), rel=1e-5 if part == "test" else 1e-3)
+
+
+def test_engine_and_keras_give_the_same_logits(small_run):
+    made, run, _ = small_run
+    keras_network = train_text.Network(len(made.symbols), made.vocabulary, 5, 7, 0.3)
+    inputs = np.random.default_rng(0).integers(0, len(made.symbols), (3, 8)).astype("int32")
+    zero = [tf.zeros((3, 7))] * 2
+    everywhere = np.zeros((3, 8), "int32")
+    keras_network(inputs, zero, everywhere)
+    for variable, name in zip(keras_network.arrays(), train_text.WEIGHTS, strict=True):
+        variable.assign(run[name].astype("float32"))
+    expected, state = keras_network(inputs, zero, everywhere)
+    network = TiedLSTM(run)
+    h, found_state = network.states(inputs)
+    np.testing.assert_allclose(network.logits(h.reshape(24, 7)), expected, atol=1e-5)
+    for found, array in zip(found_state, state, strict=True):
+        np.testing.assert_allclose(found.data, array, atol=1e-5)
+    with pytest.raises(ValueError, match=r"dense_kernel has shape \(5, 7\), expected \(7, 5\)"):
+        TiedLSTM(run | {"dense_kernel": run["dense_kernel"].T})
+
+
+def test_written_texts_follow_the_template_and_the_probabilities(small_run):
+    made, run, _ = small_run
+    network = TiedLSTM(run, "float64")
+    template = [len(made.symbols) - 1, 3, -1, 4, -1]
+    texts = network.write(template, 20_000, 1.0, np.random.default_rng(0))
+    assert texts.shape == (20_000, 5)
+    assert (texts[:, [0, 1, 3]] == np.array(template)[[0, 1, 3]]).all()
+    for place in (2, 4):  # the second depends on what was drawn first: average over that
+        targets = np.full((made.vocabulary, place), -1)
+        targets[:, -1] = np.arange(made.vocabulary)
+        p = 0
+        for first in [0] if place == 2 else range(1, made.vocabulary):
+            row = [template[0], 3, first, 4][:place]
+            inputs = np.tile(row, (made.vocabulary, 1))
+            q = np.exp(network.log_probabilities(inputs, targets))
+            q[0] = 0
+            share = 1 if place == 2 else (texts[:, 2] == first).mean()
+            p = p + share * q / q.sum()
+        shares = np.bincount(texts[:, place], minlength=made.vocabulary) / len(texts)
+        np.testing.assert_allclose(shares, p, atol=4 * 0.5 / np.sqrt(20_000))
+    again = network.write(template, 20_000, 1.0, np.random.default_rng(0))
+    assert (again == texts).all()
+    with pytest.raises(ValueError, match="must begin with a symbol that is given"):
+        network.write([-1, 2], 1, 1.0, np.random.default_rng(0))
+
+
+def test_streams_of_prose_go_on_where_the_last_batch_ended():
+    made = language.moby_corpus()
+    settings = train_text.COMMON | train_text.SETTINGS["moby"]
+    batches = train_text.batches_of_prose(made, settings, np.random.default_rng(0))
+    (first, goal, fresh), (second, _, still_fresh) = next(batches), next(batches)
+    assert fresh and not still_fresh
+    assert (first[:, 1:] == np.where(goal < 0, made.vocabulary, goal)[:, :-1]).all()
+    assert (np.where(goal < 0, made.vocabulary, goal)[:, -1] == second[:, 0]).all()
+
+
+def test_batches_of_poems_are_whole_poems():
+    made = language.tang_corpus()
+    settings = train_text.COMMON | train_text.SETTINGS["tang"]
+    batches = train_text.batches_of_poems(made, settings, np.random.default_rng(0))
+    poems = {bytes(poem) for poem in made.train}
+    inputs, targets, fresh = next(batches)
+    assert fresh and inputs.shape == targets.shape == (64, 31)
+    for row, goal in zip(inputs, targets):
+        length = {5: 24, 7: 32}[int(made.symbols[row[0]].replace("⑤", "5").replace("⑦", "7"))]
+        poem = np.append(row[: length - 1], goal[length - 2])
+        assert bytes(poem.astype(np.int64)) in poems
+        assert (goal >= 0).sum() == length - 4

@@ -46,7 +46,7 @@ SETTINGS = {
         "batch": 128, "steps": 64, "warm_up": 100, "updates": 3000, "every": 121,
     },
 }  # fmt: skip
-COMMON = {"seed": 0, "rate": 0.003, "last_rate": 0.0001, "mean": 0.99}
+COMMON = {"seed": 0, "rate": 0.003, "last_rate": 0.0001, "mean": 0.995}
 WEIGHTS = (
     "embeddings", "kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias", "output_bias",
 )  # fmt: skip

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from dlbook.data import load
+from dlbook.nn import Dense
+from dlbook.recurrent import LSTM, Embedding
+from dlbook.tensor import no_grad
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 FORMS = ("⑤", "⑦")  # the poem that follows has lines of five, or of seven characters
@@ -405,3 +408,87 @@ def draw(probabilities, rng):
     running = np.cumsum(np.asarray(probabilities, np.float64), axis=-1)
     threshold = rng.random(running.shape[:-1])[..., None] * running[..., -1:]
     return (running <= threshold).sum(axis=-1)
+
+
+class TiedLSTM:
+    """The network of ``tools/train_text.py`` on the engine, to read and write, not to train.
+
+    Embedding, LSTM, a dense layer back to the embedding's size; the logits are the
+    products with the embedding vectors of the predicted symbols, plus a bias.
+
+    Parameters
+    ----------
+    run : dict of str to numpy.ndarray
+        What `dlbook.load_run` returns for "tang" or "moby".
+    dtype : str
+        "float64" for samples that are the same on every machine.
+    """
+
+    def __init__(self, run, dtype="float32"):
+        (symbols, width), (units, _) = run["embeddings"].shape, run["recurrent_kernel"].shape
+        options = {"rng": np.random.default_rng(0), "dtype": dtype}
+        self.embedding = Embedding(symbols, width, **options)
+        self.lstm = LSTM(width, units, return_sequences=True, return_state=True, **options)
+        self.dense = Dense(units, width, **options)
+        names = "embeddings kernel recurrent_kernel bias dense_kernel dense_bias".split()
+        layers = self.embedding, self.lstm, self.dense
+        tensors = [tensor for layer in layers for tensor in layer.parameters]
+        for tensor, name in zip(tensors, names, strict=True):
+            if tensor.shape != run[name].shape:
+                raise ValueError(
+                    f"TiedLSTM: {name} has shape {run[name].shape}, expected {tensor.shape}"
+                )
+            tensor.data = run[name].astype(dtype)
+        self.output_bias = run["output_bias"].astype(dtype)
+
+    def states(self, inputs, state=None):
+        """Read symbols (rows, steps); return h (rows, steps, units) and the last state."""
+        with no_grad():
+            h, *state = self.lstm(self.embedding(inputs), initial_state=state)
+        return h.data, state
+
+    def logits(self, h):
+        """From h (places, units) to logits (places, vocabulary)."""
+        with no_grad():
+            back = self.dense(h).data
+        return back @ self.embedding.embeddings.data[: len(self.output_bias)].T + self.output_bias
+
+    def log_probabilities(self, inputs, targets, batch=64):
+        """ln p of every target of rows made by `cut`, in their order; shape (places,)."""
+        found = []
+        for start in range(0, len(inputs), batch):
+            labels = targets[start : start + batch]
+            h, _ = self.states(inputs[start : start + batch])
+            z = self.logits(h[labels >= 0])
+            z -= z.max(axis=1, keepdims=True)
+            labels = labels[labels >= 0]
+            found.append(z[np.arange(len(z)), labels] - np.log(np.exp(z).sum(axis=1)))
+        return np.concatenate(found)
+
+    def write(self, template, rows, temperature, rng):
+        """Write texts, one symbol after the other.
+
+        Parameters
+        ----------
+        template : sequence of int
+            The symbols of a text; -1 where the network draws one. It begins with a
+            symbol that is given. `UNKNOWN` is never drawn.
+        rows : int
+            How many texts to write side by side.
+        temperature : float
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (rows, len(template))
+        """
+        if not len(template) or template[0] < 0:
+            raise ValueError("write: the template must begin with a symbol that is given")
+        texts, state = np.tile(np.asarray(template, np.int64), (rows, 1)), None
+        for place in range(1, len(template)):
+            h, state = self.states(texts[:, place - 1 : place], state)
+            if template[place] < 0:
+                z = self.logits(h[:, 0])
+                z[:, 0] = -np.inf
+                texts[:, place] = draw(with_temperature(z, temperature), rng)
+        return texts
