@@ -287,6 +287,143 @@ MISTAKES = {
             ),
         ],
     },
+    "05-recurrent": {
+        "recurrence": [
+            ("@ recurrent_kernel", "@ recurrent_kernel.T"),
+            ("state, states = initial, []", "state, states = np.zeros_like(initial), []"),
+            ("+ bias)", "+ bias * (t == 0))"),
+            ("np.stack(states, axis=1)", 'np.stack(states, axis=1).astype("float32")'),
+            ("np.tanh(x[:, t] @ kernel", "np.tanh(x[:, 0] @ kernel"),
+        ],
+        "through-time": [
+            ("(1 - states[:, t + 1] ** 2)", "(states[:, t + 1] ** 2 - 1)"),
+            ("states[:, t].T", "states[:, t + 1].T"),
+            ("recurrent_kernel.T", "recurrent_kernel"),
+            ("recurrent_gradient +=", "recurrent_gradient ="),
+            ("kernel_gradient +=", "kernel_gradient ="),
+            ("z_gradient.sum(axis=0)", "z_gradient.mean(axis=0)"),
+            ("states[:, t + 1] ** 2", "states[:, t] ** 2"),
+            ("gradient = z_gradient @", "gradient[:] = z_gradient @"),  # changes its argument
+        ],
+        "bound": [
+            (
+                "np.linalg.svd(recurrent_kernel, compute_uv=False)",
+                "abs(np.linalg.eigvals(recurrent_kernel))",
+            ),
+            (
+                "np.linalg.svd(recurrent_kernel, compute_uv=False)",
+                "np.linalg.norm(recurrent_kernel)",
+            ),
+            (".max()", ".min()"),
+            ("slope * ", ""),
+            ("abs(factor - 1) < 1e-9", "factor == 1"),
+            ("factor**lag", "factor * lag"),
+        ],
+        "clip": [
+            (
+                "[factor * g for g in gradients]",
+                "[g * min(1, largest / max(np.linalg.norm(g), 1e-300)) for g in gradients]",
+            ),
+            ("min(1, largest / norm)", "largest / norm"),
+            ("[factor * g for", "[np.clip(g, -largest, largest) for"),
+            ("[factor * g for", "[np.multiply(factor, g, out=g) for"),
+            ('g.astype("float64")', "g"),
+            (" if norm > 0 else 1", ""),  # a warning
+            ("], norm", "], min(norm, largest)"),
+        ],
+        "latch": [
+            ("(1 - states[1:] ** 2)", "(states[1:] ** 2 - 1)"),
+            ("np.array([[2.0]])", "np.array([[1.0]])"),  # leaks
+            ("np.array([[2.0]])", "np.array([[0.5]])"),
+            ("np.array([[2.0]])", "np.array([[1.25]])"),  # not if all the noise is against it
+            ("np.array([0.0])", "np.array([1.0])"),
+            ("np.array([[1.0]])", "np.array([[-1.0]])"),
+            ("np.array([[1.0]])", "np.array([[20.0]])"),  # noise turns it
+            ("states[1:]", "states[:-1]"),
+            ("recurrent_kernel[0, 0] * ", ""),
+        ],
+        "lstm": [
+            ("i, f, candidate, o =", "i, f, o, candidate ="),
+            ("i, f, candidate, o =", "f, i, candidate, o ="),
+            ("np.tanh(c)", "c"),
+            ("sigmoid(f) * c", "(1 - sigmoid(f)) * c"),
+            (
+                "c = sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)\n    return sigmoid(o) * np.tanh(c), c",
+                "return sigmoid(o) * np.tanh(c), sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)",
+            ),
+            ("np.tanh(candidate)", "sigmoid(candidate)"),
+        ],
+        "gru": [
+            ("z * h + (1 - z) * candidate", "(1 - z) * h + z * candidate"),
+            ("    if reset_after:", "    if not reset_after:"),
+            ("h @ recurrent_kernel + state_bias", "h @ recurrent_kernel"),
+            (
+                "r * h_candidate",
+                "r * (h_candidate - state_bias[2 * units :]) + state_bias[2 * units :]",
+            ),
+            ("x_z, x_r, x_candidate =", "x_r, x_z, x_candidate ="),
+            ("(2 if reset_after else 1)", "1"),
+        ],
+        "pad": [
+            (":length]", "-length:]"),  # zeros in front
+            ("return array, mask", "return array, (array != 0).any(axis=2)"),
+            ("states[np.arange(len(states)), mask.sum(axis=1) - 1]", "states[:, -1]"),
+            ("return array, mask", "return array[:, : min(lengths)], mask[:, : min(lengths)]"),
+            ("dtype=bool", "dtype=int"),
+            ("mask.sum(axis=1) - 1]", "mask.sum(axis=1) - 2]"),
+        ],
+        "windows": [
+            ("hours - horizon + 1", "hours - horizon"),
+            ("hours - horizon + 1", "hours"),  # up to the target
+            (", stop)  #", ", stop + 1)  #"),
+            (", stop)  #", ", stop) + horizon  #"),
+            ("max(start, history + horizon - 1)", "start + history + horizon - 1"),
+            ("history + horizon - 1)", "history + horizon)"),
+            (
+                "if len(hours) == 0:",
+                "if len(hours) == 0:\n        return np.zeros((0, history, 1)), np.zeros(0)\n    if 0:",
+            ),
+        ],
+        "perplexity": [
+            ("-np.mean", "np.mean"),
+            (
+                "-np.mean(np.log(probabilities_given))",
+                "-np.log(np.prod(probabilities_given)) / len(probabilities_given)",
+            ),
+            ("np.exp(loss)", "np.mean(1 / np.maximum(probabilities_given, 1e-300))"),
+            ("loss / np.log(2)", "loss"),
+            ('divide="ignore"', 'over="ignore"'),  # a warning
+            ("symbol_perplexity**", "symbol_perplexity *"),
+        ],
+        "kneser-ney": [
+            ("followed.sum(axis=0)", "counts.sum(axis=0)"),
+            ("discount * kinds * below", "0 * kinds * below"),
+            ("discount * np.sum(predecessors > 0) / size", "discount * (predecessors > 0)"),
+            ("followed.sum(axis=0)", "followed.sum(axis=1)"),
+            ("np.tile(below, (size, 1))", "np.full((size, size), 1 / size)"),
+            ("return result", "return result.T"),
+            ("discount * kinds * below", "discount * below"),
+        ],
+        "temperature": [
+            ("(logits - np.max(logits)) / temperature", "(logits - np.max(logits)) * temperature"),
+            ("weights / weights.sum()", "weights"),
+            ("logits - np.max(logits)", "logits"),
+            (
+                'np.searchsorted(sums, rng.random(), side="right")',
+                "np.argmax(np.diff(sums, prepend=0))",
+            ),
+            ("temperature <= 0", "temperature < 0"),
+            ('side="right"', 'side="left"'),
+            ("min(k, len(sums) - 1)", "k"),
+        ],
+        "tree": [
+            ("in (left, right)", "in (right, left)"),
+            ("embeddings[operator], ", "0 * embeddings[operator], "),
+            ("np.maximum(hidden, 0)", "hidden"),
+            ("np.tanh(np.maximum", "(np.maximum"),
+            ("return embeddings[tree]", "return np.tanh(embeddings[tree])"),
+        ],
+    },
 }
 
 
