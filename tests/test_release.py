@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import bench
+import colab
 import numpy as np
 import pytest
 
@@ -54,6 +56,19 @@ def test_failed_install_leaves_no_stamp(project):
     result = run_script(project, PIP_NO_INDEX="1", PIP_FIND_LINKS="", PIP_USER="yes")
     assert result.returncode != 0 and "no-such-package" in result.stderr, result.stderr
     assert not (project / ".venv/installed").exists()
+
+
+def test_wheel_has_the_data_and_the_font_with_their_licences(tmp_path):
+    with zipfile.ZipFile(colab.build_wheel(tmp_path)) as wheel:
+        names = wheel.namelist()
+        font = ROOT / "src/dlbook/fonts/dlbook-han-serif.otf"
+        assert wheel.read("dlbook/fonts/dlbook-han-serif.otf") == font.read_bytes()
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        assert "OFL-1.1" in re.search("License-Expression: (.*)", wheel.read(metadata).decode())[1]
+    for path in ROOT.glob("src/dlbook/datasets/*"):
+        assert f"dlbook/datasets/{path.name}" in names
+    licences = [name for name in names if ".dist-info/licenses/" in name]
+    assert {Path(name).name for name in licences} == {"LICENSE", "LICENSES.md", "OFL.txt"}
 
 
 def test_help_lists_every_target():

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from bundle_data import WIDE as CHINESE
 from chromium import find_chromium
 from playwright.sync_api import sync_playwright
 
@@ -163,6 +164,37 @@ def test_chapter_is_complete(open_page, path):
     slug = Path(path).stem
     if (ROOT / f"notebooks/exercises/{slug}").is_dir():
         assert page.locator(f"a[href$='exercises/{slug}.ipynb']").count() > 0
+
+
+@pytest.mark.parametrize("path", ["book/glossary.html", *CHAPTERS])
+def test_chinese_is_shown_with_the_font_of_the_site(open_page, path):
+    """Each Chinese character, wherever it stands; and a page without any fetches no font."""
+    page = open_page(path)
+    page.evaluate("document.fonts.ready.then(() => null)")
+    # The elements with Chinese text of their own get a number; what one has there, and whether it is said to be Chinese.
+    find = """pattern => [...document.querySelectorAll('body *')]
+        .filter(e => e.checkVisibility())
+        .map(e => [e, [...e.childNodes].filter(n => n.nodeType === Node.TEXT_NODE).map(n => n.data).join('')])
+        .filter(([e, text]) => new RegExp(pattern, 'u').test(text))
+        .map(([e, text], i) => (e.dataset.chinese = i, [text, e.closest('[lang]').lang]))"""
+    elements = page.evaluate(find, f"[{CHINESE}]")
+    status = "[...document.fonts].filter(f => f.family.includes('dlbook')).map(f => f.status)"
+    assert page.evaluate(status) == ["loaded" if elements else "unloaded"]
+    assert elements or path != "book/glossary.html"
+    assert [text for text, language in elements if not language.startswith("zh")] == []
+
+    inspector = page.context.new_cdp_session(page)
+    inspector.send("DOM.enable")
+    inspector.send("CSS.enable")
+    root = inspector.send("DOM.getDocument")["root"]["nodeId"]
+    for number, (text, _) in enumerate(elements):
+        where = {"nodeId": root, "selector": f"[data-chinese='{number}']"}
+        node = {"nodeId": inspector.send("DOM.querySelector", where)["nodeId"]}
+        fonts = inspector.send("CSS.getPlatformFontsForNode", node)["fonts"]
+        served = sum(font["glyphCount"] for font in fonts if font["isCustomFont"])
+        assert served == len(re.findall(f"[{CHINESE}]", text)), (text, fonts)
+    inspector.detach()
+    assert page.problems == []
 
 
 def test_theme_switch(open_page):

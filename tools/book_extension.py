@@ -9,6 +9,7 @@
 - Chapter ``03-...`` has the number 3, also while chapters 1 and 2 are unwritten.
 - The Colab button is switched on where the repository is known.
 - The pages are mended for readers who hear them.
+- The Chinese characters of the pages come from a font that is served with them.
 """
 
 import hashlib
@@ -16,11 +17,14 @@ import json
 import re
 import shutil
 from base64 import b64decode
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 
+from bundle_data import FONT, WIDE, font_bytes, subset_font, wide_characters
 from colab import SITE_BRANCH, find_repository
 from docutils import nodes
+from fontTools.ttLib import TTFont
 from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx.directives.patches import Figure
 from sphinx.errors import ConfigError
@@ -341,6 +345,55 @@ def make_accessible(app, pagename, templatename, context, doctree):
     context["generate_toctree_html"] = write_named_toctree
 
 
+# Chinese characters
+
+
+@cache
+def font_characters():
+    """Return the characters that the bundled font has, as a set."""
+    with TTFont(FONT) as font:
+        return set(map(chr, font.getBestCmap()))
+
+
+def mark_chinese(app, pagename, templatename, context, doctree):
+    """Say of the Chinese in code and its output, where an author cannot, that it is; warn of what would be a box."""
+    body = context.get("body", "")
+    missing = wide_characters(body) - font_characters()
+    if missing:
+        logger.warning(
+            "%s: the bundled font has no %s; CONTRIBUTING.md says how to add characters",
+            pagename,
+            " ".join(f"{character} (U+{ord(character):04X})" for character in sorted(missing)),
+            location=pagename,
+        )
+    if "body" in context:
+        context["body"] = re.sub(
+            r"<pre.*?</pre>|<table border.*?</table>",  # pandas writes such tables
+            lambda block: re.sub(f"[{WIDE}]+", r'<span lang="zh">\g<0></span>', block[0]),
+            body,
+            flags=re.DOTALL,
+        )
+
+
+def write_page_font(app, exception):
+    """Write the font of the pages, _static/dlbook-han.woff: the characters of all pages of the site, and no others.
+
+    The pages are read from the site, because a build that finds some of them unchanged does not write them again.
+    """
+    if exception is not None or app.builder.format != "html":
+        return
+    texts = (path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html"))
+    characters = set().union(*map(wide_characters, texts))
+    if not characters:
+        return  # no page will ask for it
+    with TTFont(FONT, recalcTimestamp=False) as font:
+        subset_font(font, characters).flavor = "woff"
+        content = font_bytes(font)
+    path = Path(app.outdir, "_static/dlbook-han.woff")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
 def setup(app):
     """Register everything with Sphinx."""
     app.setup_extension("myst_nb")
@@ -352,9 +405,11 @@ def setup(app):
     )  # "env": read all pages again when it changes
     app.connect("config-inited", show_colab_button)
     app.connect("build-finished", copy_student_notebooks)
+    app.connect("build-finished", write_page_font)
     app.connect("doctree-read", describe_notebook_images)
     app.connect("doctree-read", note_quoted_notebooks)
     # Later than Sphinx's and the theme's own handlers, which have the default priority, 500.
     app.connect("html-page-context", make_accessible, priority=900)
+    app.connect("html-page-context", mark_chinese, priority=900)
     app.connect("env-get-updated", number_chapters_by_file_name, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,12 @@
 """One look for all figures: colours that colour-blind readers tell apart, text that stays readable on a phone."""
 
+import dataclasses
+import hashlib
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 
 # M. Okabe and K. Ito, *Color universal design* (2002), without yellow, which is too faint for lines on white; ordered so
 # that neighbours differ in lightness as well as in hue.
@@ -17,11 +22,52 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, BLACK = (
 PALETTE = (BLUE, VERMILION, GREEN, PINK, ORANGE, BLACK, SKY)
 LINE_STYLES = ("-", "--", "-.", ":")
 
+# The Chinese characters of the poems and of the book, for whatever Matplotlib's own font lacks.
+HAN_FONT = Path(__file__).parent / "fonts/dlbook-han-serif.otf"
+HAN_FAMILY = "dlbook Han Serif"
+HAN_SHA256 = "cce8c4d243af2c2977a0e733950ef61129e0c4bb09787f2f4422fda5f5b6d58b"
+
+
+def register_han_font(path=HAN_FONT):
+    """Make the bundled Chinese font known to Matplotlib, under the name `HAN_FAMILY`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If it is not the one of this version of the book.
+    """
+    repair = "install dlbook again to restore it"
+    if not path.is_file():
+        raise FileNotFoundError(f"font file {path} is missing; {repair}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != HAN_SHA256:
+        raise ValueError(f"font file {path} has SHA-256 {found}, expected {HAN_SHA256}; {repair}")
+    font_manager.fontManager.addfont(path)
+    # There is no bold cut: the same one stands in for it, or Matplotlib would log a complaint at each bold text.
+    fonts = font_manager.fontManager.ttflist
+    fonts.append(dataclasses.replace(fonts[-1], weight=700))
+
 
 def use_style():
-    """Set Matplotlib's defaults for the rest of the notebook."""
+    """Set Matplotlib's defaults for the rest of the notebook.
+
+    Chinese characters are drawn with the bundled font, everything else with the font that Matplotlib has been using.
+    A text that also contains a formula, between dollar signs, is drawn by Matplotlib's `mathtext` and has no Chinese
+    characters: set the two as separate texts.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file of the Chinese font is missing or damaged.
+    """
+    if all(font.name != HAN_FAMILY for font in font_manager.fontManager.ttflist):
+        register_han_font()
+    families = [family for family in plt.rcParams["font.family"] if family != HAN_FAMILY]
     plt.rcParams.update(
         {
+            "font.family": [*families, HAN_FAMILY],
             "figure.figsize": (6.4, 3.8),
             "figure.dpi": 100,
             "savefig.dpi": 160,
