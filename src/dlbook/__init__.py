@@ -13,8 +13,9 @@ import os
 
 __version__ = "0.1.0"
 
-# TensorFlow reports every start at length; errors still show. Has to be said before TensorFlow is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow reports every start at length, and as an error that oneDNN leaves masks to other code. What really goes wrong
+# is raised as an exception. Has to be said before TensorFlow is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # NumPy's linear algebra on one core. Its threads wait for each other by spinning: with any other program running, two
 # cores are several times slower than one. Has to be said before NumPy is imported; TensorFlow is not affected.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
