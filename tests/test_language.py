@@ -318,7 +318,7 @@ def test_batches_of_poems_are_whole_poems():
     batches = train_text.batches_of_poems(made, settings, np.random.default_rng(0))
     poems = {bytes(poem) for poem in made.train}
     inputs, targets, fresh = next(batches)
-    assert fresh and inputs.shape == targets.shape == (64, 31)
+    assert fresh and inputs.shape == targets.shape == (settings["batch"], 31)
     for row, goal in zip(inputs, targets):
         length = {5: 24, 7: 32}[int(made.symbols[row[0]].replace("⑤", "5").replace("⑦", "7"))]
         poem = np.append(row[: length - 1], goal[length - 2])

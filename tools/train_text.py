@@ -38,12 +38,12 @@ from dlbook import language
 
 SETTINGS = {
     "tang": {
-        "width": 192, "units": 256, "dropout": 0.5, "weight_decay": 0.0,
-        "batch": 64, "steps": 31, "warm_up": 0, "updates": 4000, "every": 189,
+        "width": 192, "units": 256, "dropout": 0.4, "weight_decay": 0.0,
+        "batch": 32, "steps": 31, "warm_up": 0, "updates": 3000, "every": 188,
     },
     "moby": {
         "width": 64, "units": 256, "dropout": 0.2, "weight_decay": 0.0,
-        "batch": 128, "steps": 64, "warm_up": 100, "updates": 3000, "every": 121,
+        "batch": 64, "steps": 64, "warm_up": 100, "updates": 3600, "every": 120,
     },
 }  # fmt: skip
 COMMON = {"seed": 0, "rate": 0.003, "last_rate": 0.0001, "mean": 0.995}
