@@ -347,6 +347,7 @@ def load(name):
 
 # SHA-256 of the file of each run, as the script that makes it prints it.
 RUN_SHA256 = {
+    "memory": "879426fa15acafd75d024c9b02989959861e1875de51c4df1eddfdcbdfdba2a5",
     "tang": "ea06beb1383f9504fae5f1d91d63866a05559d894c1b4154c9eb28a7a0d0e780",
 }
 
