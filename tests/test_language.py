@@ -115,8 +115,11 @@ def test_log_probabilities_are_those_of_one_place_after_another(discounts):
 
 def test_three_discounts_are_tried_in_the_random_texts():
     texts, vocabulary = TEXTS["random"]
-    found = KneserNey(texts, 4, vocabulary, "three").discounts
-    assert sum(len(set(discount[1:])) == 3 for discount in found) == 3  # of 4 orders
+    found, one = (KneserNey(texts, 4, vocabulary, kind).discounts for kind in ("three", "one"))
+    differ = [not np.array_equal(three, single) for three, single in zip(found, one, strict=True)]
+    assert differ == [True, True, True, False]  # the last has too few strings for three
+    assert [len(set(discount[1:])) for discount in found] == [3, 3, 3, 1]
+    assert [len(set(discount[1:])) for discount in one] == [1] * 4
 
 
 def test_without_a_discount_the_first_surprise_is_infinite():

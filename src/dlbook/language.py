@@ -201,7 +201,8 @@ class KneserNey:
         "one" estimates a discount D for each order, n₁ / (n₁ + 2 n₂), where n_k is the
         number of strings with count k. "three" estimates separate ones for counts of 1,
         of 2 and of 3 or more: "modified" Kneser-Ney; an order with too few strings for
-        them has one. If they are too few for one, D is 0.5. A number from 0 to 1 is D for all orders.
+        them has one. If they are too few for one, D is 0.5. A number from 0 to 1 is D
+        for all orders.
 
     Attributes
     ----------
