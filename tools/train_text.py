@@ -6,8 +6,8 @@
 Each writes ``src/dlbook/runs/NAME.npz`` and prints its SHA-256 for `dlbook.data.RUN_SHA256`.
 The network: an embedding, an LSTM, a dense layer back to the embedding's size, and as
 logits the products with the embedding vectors of all symbols plus a bias ("tied"
-weights; O. Press and L. Wolf, EACL 2017). The bias starts at the logarithms of the
-frequencies, embeddings evenly spread up to ± "limit". Dropout acts on embeddings and
+weights; O. Press and L. Wolf, EACL 2017). The bias starts at zero or at the logarithms
+of the frequencies, embeddings evenly spread up to ± "limit". Dropout acts on embeddings and
 states. Adam's rate falls along half a cosine; what is validated and kept is a running
 mean of the weights, at the update where validation perplexity was lowest.
 
@@ -40,12 +40,14 @@ from dlbook import language
 
 SETTINGS = {
     "tang": {
-        "width": 192, "units": 256, "dropout": 0.4, "rate": 0.003, "limit": 0.1,
+        "width": 192, "units": 256, "dropout": 0.4, "rate": 0.003, "limit": 0.05,
         "batch": 32, "steps": 31, "warm_up": 0, "updates": 3000, "every": 188,
+        "bias": "zeros",
     },
     "moby": {
         "width": 64, "units": 256, "dropout": 0.25, "rate": 0.006, "limit": 0.2,
         "batch": 64, "steps": 64, "warm_up": 100, "updates": 3600, "every": 120,
+        "bias": "frequencies",
     },
 }  # fmt: skip
 COMMON = {"seed": 0, "last_rate": 0.0001, "mean": 0.995}
@@ -163,8 +165,9 @@ def train(name, settings, stopped=lambda: False, report=print):
     zero = [tf.zeros((batch, units))] * 2
     for model in (network, mean):
         model(tf.zeros((batch, 1), "int32"), zero, tf.zeros((batch, 1), "int32"))
-    counts = np.bincount(np.concatenate(corpus.train))[: corpus.vocabulary] + 1
-    network.output_bias.assign(np.log(counts / counts.sum()))
+    if settings["bias"] == "frequencies":
+        counts = np.bincount(np.concatenate(corpus.train))[: corpus.vocabulary] + 1
+        network.output_bias.assign(np.log(counts / counts.sum()))
     variables = network.arrays()
     for average, variable in zip(mean.arrays(), variables):
         average.assign(variable)

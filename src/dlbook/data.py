@@ -348,7 +348,8 @@ def load(name):
 # SHA-256 of the file of each run, as the script that makes it prints it.
 RUN_SHA256 = {
     "memory": "879426fa15acafd75d024c9b02989959861e1875de51c4df1eddfdcbdfdba2a5",
-    "tang": "ea06beb1383f9504fae5f1d91d63866a05559d894c1b4154c9eb28a7a0d0e780",
+    "moby": "cceb298f40937ec143fa477991ff0824b96057ec9d7c0a436cab8846dcab3d99",
+    "tang": "c055c21bc5867ca33a735f9ad817d33f0bf5af8986db13b9c50ec4121621aa88",
 }
 
 
