@@ -115,10 +115,9 @@ def tang_corpus():
 def moby_texts():
     """Melville's novel as three strings: `START`, then whole chapters.
 
-    Chapters 1 to 108 are for training, 109 to 121 for validation, 122 to 135 and the
-    epilogue for testing: the end of a book is not written quite like its beginning. The
-    line breaks of the file are typography and become spaces; a new paragraph is one line
-    break.
+    Chapters 1 to 108 are for training, 109 to 121 for validation, 122 to 135 for testing:
+    the end of a book is not written quite like its beginning. The line breaks of the file
+    are typography and become spaces; a new paragraph is one line break.
 
     Returns
     -------
@@ -199,15 +198,16 @@ class KneserNey:
         V: the symbols 0 to V - 1 are predicted.
     discounts : "one", "three" or float
         "one" estimates a discount D for each order, n₁ / (n₁ + 2 n₂), where n_k is the
-        number of strings with count k. "three" estimates separate ones for counts of 1,
-        of 2 and of 3 or more: "modified" Kneser-Ney; an order with too few strings for
-        them has one. If they are too few for one, D is 0.5. A number from 0 to 1 is D
-        for all orders.
+        number of strings with count k. "three" estimates separate ones for the counts k
+        of 1, of 2, and of 3 or more, D_k = k - (k + 1) D n_(k+1) / n_k: "modified"
+        Kneser-Ney; an order with too few strings for them has one. If they are too few
+        for one, D is 0.5. A number from 0 to 1 is D for all orders.
 
     Attributes
     ----------
     discounts : list of numpy.ndarray of shape (4,)
-        For order 1 to n: the discounts of counts 0, 1, 2, and 3 or more.
+        For order 1 to n: the discounts of counts 0, 1, 2, and 3 or more. That of count 0
+        is 0: where nothing is, nothing can be taken.
 
     References
     ----------
