@@ -304,6 +304,9 @@ MISTAKES = {
             ("z_gradient.sum(axis=0)", "z_gradient.mean(axis=0)"),
             ("states[:, t + 1] ** 2", "states[:, t] ** 2"),
             ("gradient = z_gradient @", "gradient[:] = z_gradient @"),  # changes its argument
+            ("z_gradient @ kernel.T", "gradient @ kernel.T"),
+            ("input_gradient[:, t]", "input_gradient[:, t - 1]"),
+            ("return input_gradient, gradient,", "return input_gradient, z_gradient,"),
         ],
         "bound": [
             (
@@ -339,6 +342,10 @@ MISTAKES = {
             ("np.array([0.0])", "np.array([1.0])"),
             ("np.array([[1.0]])", "np.array([[-1.0]])"),
             ("np.array([[1.0]])", "np.array([[20.0]])"),  # noise turns it
+            (
+                "kernel = np.array([[1.0]])\n    recurrent_kernel = np.array([[2.0]])",
+                "kernel = np.array([[2.1]])\n    recurrent_kernel = np.array([[1.5]])",
+            ),  # noise turns it, but not in fifty steps
             ("states[1:]", "states[:-1]"),
             ("recurrent_kernel[0, 0] * ", ""),
         ],
@@ -370,6 +377,7 @@ MISTAKES = {
             ("states[np.arange(len(states)), mask.sum(axis=1) - 1]", "states[:, -1]"),
             ("return array, mask", "return array[:, : min(lengths)], mask[:, : min(lengths)]"),
             ("dtype=bool", "dtype=int"),
+            ("sequences[0].shape[1]))", 'sequences[0].shape[1]), "float32")'),
             ("mask.sum(axis=1) - 1]", "mask.sum(axis=1) - 2]"),
         ],
         "windows": [
@@ -379,6 +387,7 @@ MISTAKES = {
             (", stop)  #", ", stop) + horizon  #"),
             ("max(start, history + horizon - 1)", "start + history + horizon - 1"),
             ("history + horizon - 1)", "history + horizon)"),
+            ("no pair with a target", "nothing"),  # the message
             (
                 "if len(hours) == 0:",
                 "if len(hours) == 0:\n        return np.zeros((0, history, 1)), np.zeros(0)\n    if 0:",
