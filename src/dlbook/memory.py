@@ -53,9 +53,11 @@ def recall_network(cell, lag, rng, distractors=SYMBOLS):
     Parameters
     ----------
     cell : str
-        "rnn", "gru", "lstm", or "lstm-long", an LSTM that is told the lag: its forget
-        bias is ln(lag) and its input bias -ln(lag) (C. Tallec and Y. Ollivier, *Can
-        recurrent neural networks warp time?*, ICLR 2018).
+        "rnn", "gru", "lstm", or "lstm-long", an LSTM that is told the lag: the forget
+        bias of every unit is ln(lag), its input bias -ln(lag). This is after C. Tallec
+        and Y. Ollivier, *Can recurrent neural networks warp time?* (ICLR 2018), who draw
+        a number for each unit, uniformly between 1 and the longest lag less 1, and take
+        its logarithm.
     lag, rng, distractors
         As in `recall_batch`.
 
