@@ -233,6 +233,7 @@ def test_novel_is_split_by_chapter():
 SMALL = train_text.COMMON | {
     "width": 5, "units": 7, "dropout": 0.3, "rate": 0.003, "limit": 0.05,
     "batch": 4, "steps": 6, "warm_up": 3, "updates": 4, "every": 2,
+    "bias": "frequencies",
 }  # fmt: skip
 
 
