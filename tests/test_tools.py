@@ -172,13 +172,16 @@ def test_results_table_shows_spread_and_baseline():
     numbers = {
         "mlp": {"values": [0.8, 0.9], "show": ".1%", "about": "MLP", "baseline": "linear"},
         "linear": {"values": [0.5, 0.7], "show": ".1%", "about": "a|b", "baseline": None},
+        "lag": {"values": [10, 15], "show": ",d", "about": "Lag"},
         "hidden": {"values": [1, 2], "show": ".1f", "baseline": None},
     }
     result = {"seeds": [0, 1], "seconds": [40.2, 44.9], "numbers": numbers}
-    table = book_extension.results_table("03-slug", result, {"mlp": 0.85, "linear": 0.6})
+    stored = {"mlp": 0.85, "linear": 0.6, "lag": 10}
+    table = book_extension.results_table("03-slug", result, stored)
     table = table.replace("\N{NO-BREAK SPACE}", " ")
     assert "2 seeds, 40–45 s" in table
     assert "| MLP | 85.0% | 85.0% ± 7.1% | 80.0% – 90.0% | 60.0% (a\\|b) |" in table
+    assert "| Lag | 10 | 12.5 ± 3.5 | 10 – 15 | – |" in table
     assert "hidden" not in table
     with pytest.raises(ValueError, match="make reseed"):
         book_extension.results_table("03-slug", result, {"mlp": 0.85})

@@ -202,16 +202,19 @@ def results_table(slug, result, stored):
                 f"run `make reseed`"
             )
 
-        show = f"{{:{number.get('show', '.3g')}}}".format
+        form = number.get("show", ".3g")
+        show = f"{{:{form.replace('d', '.0f')}}}".format
+        # The mean of whole numbers need not be one.
+        average = f"{{:{form.replace('d', '.1f')}}}".format
         values = number["values"]
         baseline = number.get("baseline")
         if baseline:
             other = result["numbers"][baseline]
-            baseline = f"{show(mean(other['values']))} ({other.get('about') or baseline})"
-        spread = f" ± {show(stdev(values))}" if len(values) > 1 else ""
+            baseline = f"{average(mean(other['values']))} ({other.get('about') or baseline})"
+        spread = f" ± {average(stdev(values))}" if len(values) > 1 else ""
         measured = [
             show(stored[name]),
-            show(mean(values)) + spread,
+            average(mean(values)) + spread,
             f"{show(min(values))} – {show(max(values))}",
         ]
         row = [
