@@ -4,8 +4,8 @@ Everything that a notebook uses in nearly every cell is available as ``dlbook.na
 `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
 images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
 (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.language`
-(texts, n-grams, sampling), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is
-first used.
+(texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
+`dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
 import importlib
@@ -35,7 +35,9 @@ _MODULES = (
     "convolution",
     "data",
     "explain",
+    "generative",
     "language",
+    "metrics",
     "nn",
     "notebook",
     "optim",
