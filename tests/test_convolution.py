@@ -1,4 +1,4 @@
-"""Convolution, pooling, batch normalisation, residual blocks: against the four-loop definition, Keras and finite differences.
+"""Convolution and its transpose, pooling, batch normalisation, residual blocks: against the four-loop definition, Keras and finite differences.
 
 Hypothesis draws sizes, strides, paddings and dilations, odd and even, square and not.
 """
@@ -12,11 +12,13 @@ from dlbook.convolution import (
     AveragePooling2D,
     BatchNormalization,
     Conv2D,
+    Conv2DTranspose,
     Flatten,
     GlobalAveragePooling2D,
     MaxPooling2D,
     Residual,
     conv2d,
+    conv2d_transpose,
     convolve_by_definition,
     output_size,
     padding_sizes,
@@ -140,6 +142,52 @@ def test_convolution_gradients_equal_finite_differences(
             step=1e-5,
         )
         assert relative_error(leaf.grad, numerical) <= 1e-6
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@given(
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    kernel_size=st.tuples(kernel_sides, kernel_sides),
+    seed=st.integers(0, 999),
+)
+def test_transposed_convolution_equals_keras_and_finite_differences(
+    padding, stride, size, kernel_size, seed
+):
+    """Kernels smaller than the stride too, which leave pixels that nothing reaches."""
+    rng = RNG(seed)
+    channels, filters = rng.integers(1, 4, 2)
+
+    def random_layer(dtype):
+        layer = Conv2DTranspose(
+            channels, filters, kernel_size, stride, padding, rng=RNG(seed), dtype=dtype
+        )
+        layer.bias.data += RNG(seed).normal(size=filters).astype(dtype)
+        return layer
+
+    twin = keras.layers.Conv2DTranspose(filters, kernel_size, stride, padding)
+    x = rng.normal(size=(2, *size, channels))
+    compare_with_keras(random_layer("float32"), twin, x.astype("float32"), seed)
+    compare_with_finite_differences(random_layer("float64"), x, seed)
+
+
+@given(
+    stride=st.integers(1, 3),
+    padding=st.sampled_from(PADDINGS),
+    size=st.tuples(sides, sides),
+    kernel_size=st.tuples(kernel_sides, kernel_sides),
+    seed=st.integers(0, 999),
+)
+def test_transposed_convolution_is_the_vjp_of_convolution(stride, padding, size, kernel_size, seed):
+    """The sum of conv2d(image) * x is that of image * conv2d_transpose(x): one bilinear form."""
+    rng = RNG(seed)
+    x, kernel = rng.normal(size=(2, *size, 3)), Tensor(rng.normal(size=(*kernel_size, 2, 3)))
+    there = conv2d_transpose(Tensor(x), kernel, stride, padding)
+    image = rng.normal(size=there.shape)
+    back = conv2d(Tensor(image), kernel, stride, padding)
+    assert back.shape == x.shape
+    # float64; a few hundred terms of size 1
+    assert (back.data * x).sum() == pytest.approx((there.data * image).sum(), abs=1e-10)
 
 
 POOLING = [
@@ -339,6 +387,10 @@ def conv(*arguments, **options):
     return Conv2D(3, 4, *arguments, rng=RNG(0), **options)
 
 
+def transpose(*arguments, **options):
+    return Conv2DTranspose(3, 4, *arguments, rng=RNG(0), **options)
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
@@ -352,6 +404,11 @@ def conv(*arguments, **options):
         (lambda: conv(2.5), "kernel_size: .*got 2.5"),
         (lambda: conv(3, padding="full"), "'valid' or 'same', got 'full'"),
         (lambda: conv(3, activation="rleu"), "'rleu'; known are relu"),
+        (lambda: transpose(3)(Tensor(np.ones((2, 6, 6, 1)))), r"width, 3\), got \(2, 6, 6, 1\)"),
+        (lambda: transpose(0), "kernel_size: expected a positive whole number.*got 0"),
+        (lambda: transpose(3, 1.5), "strides: .*got 1.5"),
+        (lambda: transpose(3, padding="full"), "'valid' or 'same', got 'full'"),
+        (lambda: transpose(3, activation="rleu"), "'rleu'; known are relu"),
         (lambda: MaxPooling2D()(Tensor(np.ones((2, 6, 6)))), r"got \(2, 6, 6\).*1 channel"),
         (lambda: AveragePooling2D(7)(IMAGES), "extent 7 does not fit 6 pixels"),
         (lambda: BatchNormalization(4)(IMAGES), r"\(batch, ..., 4\), got \(2, 6, 6, 3\)"),

@@ -1,4 +1,4 @@
-"""Convolution, pooling, batch normalisation and residual blocks for `dlbook.nn.Sequential`.
+"""Convolution and its transpose, pooling, batch normalisation and residual blocks for `dlbook.nn.Sequential`.
 
 Names, argument order, defaults and padding are those of Keras on TensorFlow. Images are
 ``(batch, height, width, channels)``, kernels ``(height, width, inputs, filters)``.
@@ -257,6 +257,105 @@ class Conv2D:
                 f"Conv2D expects shape (batch, height, width, {inputs}), got {x.shape}"
             )
         z = conv2d(x, self.kernel, *self.places) + self.bias
+        return z if self.activation is None else self.activation(z)
+
+
+def conv2d_transpose(x, kernel, strides=1, padding="valid"):
+    """Put a copy of `kernel`, multiplied by the value there, at each place of `x`, and add.
+
+    This is the vector-Jacobian product of `conv2d` with respect to its image: what there
+    is the gradient of the output comes in here, and what there is the gradient of the
+    image comes out. So a stride enlarges, and the VJP of this function is `conv2d`.
+    There is no bias here; the layer `Conv2DTranspose` adds it.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, height, width, inputs)
+    kernel : Tensor, shape (kernel height, kernel width, filters, inputs)
+        Filters come before inputs, since for `conv2d` the two change their roles.
+
+    Returns
+    -------
+    Tensor, shape (batch, output height, output width, filters)
+        For a stride s and a kernel of k pixels, n pixels become s n with padding "same",
+        and s n + max(k - s, 0) with "valid".
+    """
+    kh, kw, filters, inputs = kernel.shape
+    axes = zip(x.shape[1:3], (kh, kw), pair(strides, "strides"))
+    sizes = [s * n + (max(k - s, 0) if padding == "valid" else 0) for n, k, s in axes]
+    shape = x.shape[0], *sizes, filters
+    windows = Windows(shape, (kh, kw), strides, padding)
+    flat, image = x.data.reshape(-1, inputs), windows.pad(np.zeros(shape, x.dtype))
+    for i, j, index in windows.taps():
+        image[index] += (flat @ kernel.data[i, j].T).reshape(*x.shape[:3], filters)
+
+    def input_vjp(g):
+        return conv2d(Tensor(g), Tensor(kernel.data), strides, padding).data
+
+    def kernel_vjp(g):
+        matrix = windows.view(g).reshape(len(flat), kh * kw * filters)
+        return (matrix.T @ flat).reshape(kernel.shape)
+
+    return operation(windows.crop(image), (x, input_vjp), (kernel, kernel_vjp))
+
+
+class Conv2DTranspose:
+    """A layer that enlarges: ``activation(conv2d_transpose(x, kernel) + bias)``.
+
+    Parameters
+    ----------
+    inputs, filters : int
+        Channels before and after.
+    kernel_size, strides : int or pair of int
+        Along height and width. With padding "same", a stride of 2 doubles both.
+    padding : {"valid", "same"}
+    activation, kernel_initializer, rng, dtype
+        As in `dlbook.nn.Dense`.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive.
+
+    References
+    ----------
+    M. D. Zeiler et al., *Deconvolutional networks* (CVPR 2010); the arithmetic is that of
+    V. Dumoulin and F. Visin (arXiv:1603.07285), chapter 4.
+    """
+
+    def __init__(
+        self,
+        inputs,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        activation=None,
+        *,
+        kernel_initializer="glorot_uniform",
+        rng,
+        dtype="float32",
+    ):
+        kernel_size = pair(kernel_size, "kernel_size")
+        self.places = pair(strides, "strides"), padding
+        output_size(size=10**9, kernel_size=1, padding=padding)  # is the name known?
+        self.activation = (
+            None if activation is None else _named(ACTIVATIONS, activation, "activation")
+        )
+        initializer = _named(INITIALIZERS, kernel_initializer, "initializer")
+        shape = (*kernel_size, filters, inputs)
+        self.kernel = Tensor(initializer(shape, rng).astype(dtype), requires_grad=True)
+        self.bias = Tensor(np.zeros(filters, dtype), requires_grad=True)
+        self.parameters = [self.kernel, self.bias]
+
+    def __call__(self, x):
+        """Map (batch, height, width, inputs) to (batch, rows, columns, filters)."""
+        inputs = self.kernel.shape[3]
+        if x.ndim != 4 or x.shape[3] != inputs:
+            raise ValueError(
+                f"Conv2DTranspose expects shape (batch, height, width, {inputs}), got {x.shape}"
+            )
+        z = conv2d_transpose(x, self.kernel, *self.places) + self.bias
         return z if self.activation is None else self.activation(z)
 
 
