@@ -1,5 +1,6 @@
 """Tests of the build scripts in tools/."""
 
+import hashlib
 import io
 import json
 import subprocess
@@ -9,8 +10,11 @@ import book_extension
 import chromium
 import colab
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import notebooks
 
 # Colab copies
 
@@ -254,3 +258,16 @@ def test_figures_of_notebooks_carry_number_caption_and_text(tmp_path):
 def test_figure_without_text_is_a_warning(tmp_path):
     _, warnings = build_site(tmp_path, alt="")
     assert "figure 'curve' in cell 2 has no alt text" in warnings
+
+
+def test_a_run_saved_by_a_notebook_moves_into_the_package(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(notebooks, "RUNS", tmp_path / "runs")
+    (tmp_path / "notes.txt").write_text("stays")
+    np.savez(tmp_path / "network.npz", kernel=np.arange(3))
+    digest = hashlib.sha256((tmp_path / "network.npz").read_bytes()).hexdigest()
+    notebooks.keep_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "runs"]
+    with np.load(tmp_path / "runs" / "network.npz") as arrays:
+        assert arrays["kernel"].tolist() == [0, 1, 2]
+    assert digest in capsys.readouterr().out

@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results.json"
+RUNS = ROOT / "src" / "dlbook" / "runs"
 RECORD = "application/papermill.record/"
 KEEP_CELL_METADATA = {"tags", "nbgrader", "mystnb"}
 METADATA = {
@@ -104,8 +105,20 @@ def recorded(cells):
     return found
 
 
+def keep_run(directory):
+    """Move what a notebook has saved for other chapters, NAME.npz beside it, into the package."""
+    for saved in sorted(directory.glob("*.npz")):
+        content = saved.read_bytes()
+        (RUNS / saved.name).write_bytes(content)
+        saved.unlink()
+        digest = hashlib.sha256(content).hexdigest()
+        print(f"src/dlbook/runs/{saved.name}: belongs into dlbook.data.RUN_SHA256 as {digest}")
+
+
 def store(paths):
     for path in paths:
+        for old in path.parent.glob("*.npz"):  # of another seed
+            old.unlink()
         notebook, seconds = execute(path)
         strip(notebook)
         recorded(notebook.cells)
@@ -114,6 +127,7 @@ def store(paths):
         temporary = path.with_suffix(".tmp")
         nbformat.write(notebook, temporary)
         temporary.replace(path)
+        keep_run(path.parent)
         print(f"{path.relative_to(ROOT)}: executed in {seconds:.0f} s and stored")
 
 
