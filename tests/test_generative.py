@@ -102,7 +102,7 @@ def test_gradients_through_codes_equal_finite_differences(seed):
 
 def test_reparameterized_draws_have_mean_and_variance():
     ones = np.ones((200_000, 1), "float32")
-    draw = reparameterize(Tensor(3 * ones), Tensor(np.log(4) * ones), RNG(0)).data
+    draw = reparameterize(Tensor(3 * ones), Tensor(np.log(4 * ones)), RNG(0)).data
     assert draw.dtype == np.float32
     # standard errors 2 / √200000 ≈ 0.0045 of the mean and 0.003 of the deviation
     assert draw.mean() == pytest.approx(3, abs=0.02) and draw.std() == pytest.approx(2, abs=0.02)
