@@ -433,6 +433,323 @@ MISTAKES = {
             ("return embeddings[tree]", "return np.tanh(embeddings[tree])"),
         ],
     },
+    "06-autoencoders": {
+        "project": [
+            ("mean + codes", "mean - codes"),
+            ("(data - mean) @", "data @"),
+            ("data.mean(axis=0)", "data.mean()"),
+            ("/ len(data)", "/ (len(data) - 1)"),
+            ("[: data.shape[1] - k]", "[k:]"),  # the largest
+            ("return mean + codes", "return codes"),
+            ("centred.T @ centred / len(data)", "np.cov(data.T, ddof=0) * np.eye(data.shape[1])"),
+        ],
+        "angles": [
+            ("first_basis, _ = np.linalg.qr(first.T)", "first_basis = first.T"),
+            (
+                "second_basis, _ = np.linalg.qr(second.T)",
+                "second_basis = (second / np.linalg.norm(second, axis=1, keepdims=True)).T",
+            ),
+            ("np.minimum(cosines, 1)", "cosines"),
+            ("np.degrees(np.arccos(np.minimum(cosines, 1)))", "np.arccos(np.minimum(cosines, 1))"),
+            ("np.minimum(cosines, 1)))", "np.minimum(cosines, 1)))[::-1]"),
+            (  # of corresponding vectors only
+                "np.linalg.svd(first_basis.T @ second_basis, compute_uv=False)",
+                "np.sort(np.abs(np.sum(first_basis * second_basis, axis=0)))[::-1]",
+            ),
+        ],
+        "linear": [
+            ("-2 * covariance", "2 * covariance"),
+            ("-2 * covariance", "-covariance"),
+            ("error.T @ covariance @ error", "covariance @ error"),  # true of projections only
+            ("encoder.T @ slope", "(slope @ encoder).T"),
+            ("slope @ decoder.T", "slope.T @ decoder.T"),
+            ("-2 * covariance @ error", "-2 * covariance"),
+            ("np.trace(error.T", "np.trace(error"),
+        ],
+        "transposed": [
+            ("+= value * kernel", "-= value * kernel"),
+            ("+= value * kernel", "= value * kernel"),
+            ("place] = kernel", "place] = kernel[::-1]"),
+            ("(size - len(kernel)) // stride + 1", "(size - len(kernel)) // stride"),
+            ("(len(z) - 1) * stride + len(kernel)", "len(z) * stride + len(kernel) - 1"),
+            (".astype(int)", ""),
+            ("value * kernel", "value * kernel[::-1]"),
+            ("np.ones(count), np.ones(kernel_size)", "np.ones(kernel_size), np.ones(count)"),
+        ],
+        "denoise": [
+            ("return -np.linalg.solve", "return np.linalg.solve"),
+            ("deviation**2 *", "deviation *"),
+            ("/ len(clean)", "/ (len(clean) - 1)"),
+            ("mean - mean @ matrix", "mean"),
+            ("mean - mean @ matrix", "0 * mean"),
+            ("np.linalg.solve(of_damaged, covariance)", "np.linalg.pinv(of_damaged)"),
+            ("(damaged - mean).T", "damaged.T"),
+            (
+                "np.linalg.solve(of_damaged, covariance)",
+                "np.diag(np.diag(covariance) / np.diag(of_damaged))",
+            ),
+        ],
+        "sparse": [
+            ("codes - rate * gradient", "codes + rate * gradient"),
+            ("np.sign(a) * ", ""),
+            ("rate * strength)", "strength)"),
+            ("np.maximum(np.abs(a) - strength, 0)", "np.abs(a) * (np.abs(a) > strength)"),
+            ("np.linalg.norm(decoder, 2) ** 2", "np.linalg.norm(decoder) ** 2"),  # too small a step
+            ("np.maximum(np.abs(a) - strength, 0)", "np.abs(a) / (1 + strength)"),  # squares
+            ("np.linalg.norm(decoder, 2) ** 2", "np.linalg.norm(decoder, 2)"),
+            ("np.abs(a) - strength", "np.abs(a) - 2 * strength"),
+        ],
+        "auroc": [
+            ("difference > 0", "difference < 0"),
+            (" + 0.5 * np.mean(difference == 0)", ""),
+            ("difference > 0", "difference >= 0"),
+            ("0.5 * np.mean(difference == 0)", "0.5 * np.mean(difference[0] == 0)"),
+        ],
+        "bits": [
+            ("total -=", "total +="),
+            ("np.log2", "np.log"),
+            ("in symbols.T", "in [symbols.ravel()]"),  # one histogram for all numbers
+            ("np.rint", "np.floor"),
+            ("symbols, step * symbols", "symbols, symbols"),
+            ('.astype("int64")', ""),
+            ("in symbols.T", "in [np.unique(symbols, axis=0, return_inverse=True)[1]]"),  # jointly
+            ("np.rint(codes / step)", "np.trunc(codes / step)"),
+        ],
+        "kl": [
+            ("+ log_ratio", "- log_ratio"),
+            (
+                "(mean_q, covariance_q, mean_p, covariance_p):",
+                "(mean_p, covariance_p, mean_q, covariance_q):",
+            ),
+            (" - len(shift)", ""),
+            ("0.5 * (", "("),
+            (
+                "np.linalg.slogdet(covariance_p)[1] - np.linalg.slogdet(covariance_q)[1]",
+                "np.log(np.linalg.det(covariance_p) / np.linalg.det(covariance_q))",
+            ),
+            (
+                "np.trace(np.linalg.solve(covariance_p, covariance_q))",
+                "np.sum(np.diag(covariance_q) / np.diag(covariance_p))",
+            ),
+            ("np.linalg.solve(covariance_p, shift)", "shift"),
+            ("np.linalg.solve(covariance_p, shift)", "np.linalg.solve(covariance_q, shift)"),
+        ],
+        "draw": [
+            ("return values * noise", "return -values * noise"),
+            ("(noise**2 - 1)", "noise**2"),
+            ("values * noise / deviation", "values * noise"),
+            ("return slopes, slopes * noise", "return slopes, slopes"),
+            ("return slopes, slopes * noise", "return slopes, slopes * noise / deviation"),
+            ("h_slope(mean + deviation * noise)", "h_slope(mean + 0 * noise)"),
+            ("h(mean + deviation * noise)", "h(mean + noise)"),
+            ("(noise**2 - 1) / deviation", "(noise**2 - 1) / deviation**2"),
+            ("return slopes, slopes * noise", "return -slopes, -slopes * noise"),
+        ],
+        "logistic": [
+            ("return -np.mean", "return np.mean"),
+            ("np.logaddexp(0, lower)", "np.logaddexp(0, -lower)"),
+            (
+                "inside = log_below + log_above + np.log(-np.expm1(-1 / spread))",
+                "inside = np.log(np.exp(log_below) - np.exp(-np.logaddexp(0, -lower)))",
+            ),
+            ("np.where(x == 0, log_below, ", "np.where(x < 0, log_below, "),
+            ("np.where(x == 255, log_above, inside)", "inside"),
+            (" / np.log(2)", ""),
+            ("x == 255, log_above", "x == 255, log_below"),
+            ("np.log(-np.expm1(-1 / spread))", "0"),
+            ("-np.logaddexp(0, -upper)", "-np.log(1 + np.exp(-upper))"),  # overflows
+            ("-np.mean(", "-np.sum("),
+            ("spread\n    lower = (x - 0.5", "spread\n    lower = (x"),
+        ],
+        "evidence": [
+            ("return -distortion - rate", "return -distortion + rate"),
+            ("    squares = squares + deviation**2 @ np.sum(decoder**2, axis=1)\n", ""),
+            ("0.5 * codes**2 + 0.5 * noise**2", "0.5 * codes**2 - 0.5 * noise**2"),
+            ("noise**2 + np.log(deviation)", "noise**2 - np.log(deviation)"),
+            (
+                "largest + np.log(np.mean(np.exp(log_weights - largest), axis=0))",
+                "log_weights.mean(axis=0)",
+            ),
+            (
+                "largest + np.log(np.mean(np.exp(log_weights - largest), axis=0))",
+                "np.log(np.mean(np.exp(log_weights), axis=0))",
+            ),
+            ("np.log(np.mean(np", "np.log(np.sum(np"),
+            ("+ s**2 * np.eye", "+ s * np.eye"),
+            ("2 * np.pi * covariance", "covariance"),
+            ("- np.log(deviation**2)", "- np.log(deviation)"),
+            ("log_weights.max(axis=0)", "log_weights.max()"),  # underflows
+            ("decoder.T @ decoder + s", "s"),
+            ("(log_determinant + np", "(-log_determinant + np"),
+        ],
+        "water": [
+            ("0.5 * np.log", "-0.5 * np.log"),
+            ("np.maximum(variances, level)", "np.maximum(variances, 1e-300)"),  # below 0
+            ("0.5 * np.log", "np.log"),
+            ("np.minimum(variances, level).sum()", "variances[variances <= level].sum()"),
+            ("- 2 * nats", "- nats"),
+            ("np.sum(levels < largest_first) - 1", "-1"),  # all are coded
+            ("np.sum(levels < largest_first) - 1", "0"),  # only one is
+            ("[variances > 0]", ""),  # the logarithm of 0
+            ("np.sort(variances[variances > 0])[::-1]", "variances[variances > 0]"),
+            ("np.minimum(variances, level).sum()", "np.maximum(variances, level).sum()"),
+        ],
+        "between": [
+            ("+ t * second", "- t * second"),
+            (" / np.sqrt((1 - t) ** 2 + t**2)", ""),
+            ("np.sqrt((1 - t) ** 2 + t**2)", "((1 - t) ** 2 + t**2)"),
+            ("(1 - t) * first + t * second", "t * first + (1 - t) * second"),
+            ("np.linspace(0, 1, count)", "np.linspace(0, 1, count, endpoint=False)"),
+            ("np.linspace(0, 1, count)", "(np.sin(np.linspace(0, np.pi / 2, count)) ** 2)"),
+        ],
+    },
+    "07-gans": {
+        "game": [
+            ("return -real_losses.mean() - generated", "return real_losses.mean() + generated"),
+            ("np.logaddexp(0, -real_logits)", "np.log(1 + np.exp(-real_logits))"),
+            ("-real_losses.mean() - generated_losses.mean()", "-2 * losses.mean()"),
+            ("losses.mean()\n", "(real_losses.mean() + generated_losses.mean()) / 2\n"),
+            ("np.logaddexp(0, generated_logits)", "np.logaddexp(0, -generated_logits)"),
+        ],
+        "slopes": [
+            ("return -sigmoid, -", "return sigmoid, "),
+            ("return -sigmoid, -", "return -sigmoid, "),
+            ("return -sigmoid, -sigmoid_of_minus", "return -sigmoid_of_minus, -sigmoid"),
+            ("-sigmoid_of_minus", "sigmoid - 1"),  # no digits left
+            ("return -sigmoid,", "return -0.5 * (1 + np.tanh(a / 2)),"),
+            ("return -sigmoid,", "return -sigmoid * sigmoid_of_minus,"),  # that of the sigmoid
+        ],
+        "condition": [
+            ("labels.min() < 0 or ", ""),  # -1 is the last class
+            ("[z, np.eye(classes, dtype=z.dtype)[labels]]", "[np.eye(classes)[labels], z]"),
+            (", dtype=z.dtype", ""),
+            ("logits[np.arange(len(labels)), labels]", "logits.max(axis=1)"),
+        ],
+        "best": [
+            ("total += weight", "total -= weight"),
+            ("np.divide(share * p,", "np.divide((1 - share) * q,"),
+            ("np.full(len(p), 0.5)", "np.zeros(len(p))"),
+            ("np.divide(share * p, mixture", "np.divide(p, p + q"),  # as if shares were equal
+            ("there = one > 0", "there = (p > 0) & (q > 0)"),
+            ("((share, p), (1 - share, q))", "((share, p),)"),
+            ("((share, p), (1 - share, q))", "((0.5, p), (0.5, q))"),
+            ("np.log(one[there]", "np.log2(one[there]"),
+        ],
+        "modes": [
+            ("np.exp(-np.sum", "np.exp(np.sum"),
+            ("near.any(axis=1).mean()", "np.mean(counts > 0)"),
+            ("/ counts.sum()", "/ len(samples)"),
+            ("distances <= 3 * deviation", "distances <= distances.min(axis=1, keepdims=True)"),
+            ("<= 3 * deviation", "<= 2 * deviation"),
+            ("np.exp(-np.sum(shares * np.log(len(modes) * shares)))", "np.mean(counts > 0)"),
+        ],
+        "frechet": [
+            ("2 * x.mean(axis=0) - x", "x - 2 * x.mean(axis=0)"),
+            (
+                "rng.permutation(len(real))[: 2 * size]",
+                "rng.integers(len(real), size=2 * size)",
+            ),  # the same row on both sides
+            ("2 * x.mean(axis=0) - x", "2 * x.mean() - x"),
+            ("drawn[size:])", "real)"),  # against all, itself included
+            ("rng.permutation(len(real))", "np.arange(len(real))"),
+            ("2 * x.mean(axis=0) - x", "np.tile(x.mean(axis=0), (len(x), 1))"),
+            ("return np.mean(distances)", "return np.median(distances)"),
+            ("2 * x.mean(axis=0) - x", "x[::-1].copy()"),  # the same rows
+            (
+                "frechet_distance(drawn[:size], drawn[size:])",
+                "frechet_distance(*np.split(rng.permutation(real), 2))",
+            ),
+        ],
+        "copies": [
+            ("0.5, seen < unseen", "0.5, seen > unseen"),
+            ("np.where(seen == unseen, 0.5, seen < unseen)", "seen < unseen"),
+            ("to_training.argmin(axis=1)", "to_held_out.argmin(axis=1)"),
+            (
+                "to_training.min(axis=1), to_held_out.min(axis=1)",
+                "to_training.mean(axis=1), to_held_out.mean(axis=1)",
+            ),
+            ("np.linalg.norm(training - row, axis=1)", "np.abs(training - row).sum(axis=1)"),
+            ("if len(training) != len(held_out):", "if len(training) > len(held_out):"),
+        ],
+        "recall": [
+            ("<= radii", "> radii"),
+            ("[:, k]", "[:, k - 1]"),  # counts the centre itself
+            ("<= radii", "< radii"),
+            ("in_generated.any(axis=1)", "in_real.any(axis=0)"),
+            ("in_real.any(axis=0)", "in_generated.any(axis=0)"),
+            (
+                "in_real.any(axis=1).mean(), in_generated.any(axis=1)",
+                "in_generated.any(axis=1).mean(), in_real.any(axis=1)",
+            ),
+            ("np.sort(among, axis=1)[:, k]", "np.sort(among, axis=1)[:, k].max()"),
+        ],
+        "penalty": [
+            ("1 - hidden**2", "hidden**2 - 1"),
+            ("(1 - hidden**2) * output", "output * np.ones_like(hidden)"),  # a linear critic
+            ("(lengths - 1) ** 2", "(lengths**2 - 1) ** 2"),
+            ("(lengths - 1) ** 2", "np.maximum(lengths - 1, 0) ** 2"),  # flat is not punished
+            (
+                "generated + position[:, None] * (real - generated)",
+                "real + position[:, None] * (generated - real)",
+            ),
+            (
+                "np.linalg.norm(critic_gradient(between, kernel, bias, output), axis=1)",
+                "np.linalg.norm(critic_gradient(between, kernel, bias, output))",
+            ),
+            (
+                "between = generated + position[:, None] * (real - generated)",
+                "between = np.concatenate([real, generated])",
+            ),
+            ("position[:, None]", "position"),  # one for each feature
+            ("(1 - hidden**2)", "(1 - hidden)"),
+        ],
+        "carry": [
+            ("np.sign(y_left - x_left)", "np.sign(x_left - y_left)"),
+            ("partner[np.argsort(x)] = np.argsort(y)", "partner[:] = np.argsort(y)[np.argsort(x)]"),
+            ('side="right"', 'side="left"'),
+            ("np.abs(x - y[partner])", "(x - y[partner]) ** 2"),
+            (
+                "np.sign(y_left - x_left)[:-1]",
+                "np.full(len(points) - 1, np.sign(x.mean() - y.mean()))",
+            ),  # one direction for all
+            ("np.sign(y_left - x_left)", "(y_left - x_left)"),
+            ("np.sign(y_left - x_left)", "2 * np.sign(y_left - x_left)"),
+            (
+                "partner[np.argsort(x)] = np.argsort(y)",
+                "partner[:] = [np.argmin(np.abs(y - one)) for one in x]",
+            ),  # the nearest
+        ],
+        "turns": [
+            ("cost = non_saturating_loss(", "cost = -1.0 * non_saturating_loss("),
+            (
+                "discriminator_loss(*answers)",
+                "non_saturating_loss(answers[0]) + non_saturating_loss(answers[1])",
+            ),  # the label of both is "real", as in the listing
+            (
+                "discriminator_loss(*answers)",
+                "non_saturating_loss(answers[0])",
+            ),  # no generated example
+            (
+                "    with no_grad():\n        generated = generator(noise, training=True)",
+                "    generated = generator(noise, training=True)",
+            ),
+            ("    optimizer.zero_grad()\n    loss", "    loss"),
+            ("    optimizer.zero_grad()\n    cost", "    cost"),
+            (
+                "optim.Adam(generator.parameters,",
+                "optim.Adam([*generator.parameters, *discriminator.parameters],",
+            ),
+            ("loss.backward()\n    optimizer.step()", "loss.backward()"),
+            (
+                "cost = non_saturating_loss(discriminator(made, training=True))",
+                "cost = -1.0 * non_saturating_loss(-discriminator(made, training=True))",
+            ),  # saturates
+            ("discriminator_loss(*answers)", "discriminator_loss(*answers[::-1])"),
+            (", beta_1=0.5", ""),
+            ("discriminator(made, training=True)", "discriminator(made)"),
+            ("discriminator_loss(*answers)", "-1.0 * discriminator_loss(*answers)"),
+        ],
+    },
 }
 
 
