@@ -65,7 +65,7 @@ MISTAKES = {
         "circle": [
             ("passes - start", "passes"),
             ("return start,", "return passes,"),
-            ("tuple(weights) not in seen", "weights[0] not in [w[0] for w in seen]"),
+            ("seen[tuple(weights)] = passes", "seen[tuple(weights)] = passes + 1"),
         ],
         "silence": [
             ("pair[1] - pair[0]", "pair[0] - pair[1]"),
