@@ -32,6 +32,47 @@ assert SOURCES, "there is no exercise notebook"
 # Mistakes that hidden tests must find: for each autograded exercise (part of its solution, what replaces it).
 # The first mistake in an exercise that computes a gradient or a step along one is a wrong sign.
 MISTAKES = {
+    "01-history": {
+        "parity": [
+            ("1, -1)", "-1, 1)"),
+            ("np.where(numbers % 2 == 1, 1, -1)", "np.array([1, -1, 1] + [0] * n)[:n]"),
+        ],
+        "visit": [
+            ("weights += sign * x", "weights -= sign * x"),
+            ("<= 0", "< 0"),  # never leaves zero
+            ('np.array(weights, "float64")', "weights"),  # changes the caller's
+            ("sign * (x @ weights) <= 0", "sign * (x @ weights) <= 1"),
+        ],
+        "bound": [
+            ("margin <= 0", "margin < 0"),
+            (" / np.linalg.norm(direction)", ""),
+            (".max() / margin", ".mean() / margin"),
+            ("signs * (inputs", "abs(inputs"),
+        ],
+        "table": [
+            (">= threshold", "> threshold"),
+            ("repeat=len(weights))))", "repeat=len(weights))))[:, ::-1]"),
+        ],
+        "count": [
+            ("return len(found)", "return 14"),
+            (">= threshold", "> threshold"),
+            ("found.add", "sums.sort() or found.add"),
+        ],
+        "fold": [
+            ("-threshold", "threshold"),
+            ("[inputs, ones]", "[ones, inputs]"),
+        ],
+        "circle": [
+            ("passes - start", "passes"),
+            ("return start,", "return passes,"),
+            ("seen[tuple(weights)] = passes", "seen[tuple(weights)] = passes + 1"),
+        ],
+        "silence": [
+            ("pair[1] - pair[0]", "pair[0] - pair[1]"),
+            (" if event.strand == strand", ""),
+            ("max(itertools.pairwise(years)", "max(list(itertools.pairwise(years))[::-1]"),
+        ],
+    },
     "02-concepts": {
         "split": [
             ("rng.permutation(count)", "np.arange(count)"),

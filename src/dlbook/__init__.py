@@ -1,7 +1,7 @@
 """The helper package of the book *Deep Learning with Python*.
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
-`dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
+`dlbook.perceptron` (the first neurons), `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
 images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
 (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.language`
 (texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
@@ -41,6 +41,7 @@ _MODULES = (
     "nn",
     "notebook",
     "optim",
+    "perceptron",
     "plot",
     "recurrent",
     "regularization",

@@ -166,6 +166,42 @@ class Novel:
     chapters: tuple
 
 
+@dataclass(frozen=True)
+class Event:
+    """One date of the history of Python or of neural networks.
+
+    Attributes
+    ----------
+    date : str
+        As exactly as the source tells it: a year, "1943", a month, "1958-11", or a
+        day, "2008-12-03".
+    strand : str
+        "python" or "networks".
+    event, people : str
+    reference : str
+        The key of the source in the book's bibliography.
+    """
+
+    date: str
+    strand: str
+    event: str
+    people: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The dates of chapter 1.
+
+    Attributes
+    ----------
+    events : tuple of Event
+        In the order of their dates; a year stands before its months.
+    """
+
+    events: tuple
+
+
 def unpack(name, directory=None):
     """Return the unpacked bytes of the bundled gzip file `name`, after comparing their SHA-256.
 
@@ -307,6 +343,55 @@ def _moby_dick():
     return Novel(text, tuple(re.split(r"(?m)^(?=CHAPTER \d+\.)", text)[1:]))
 
 
+def read_history(lines):
+    """Read the table of events; refuse what is not one.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        CSV with the columns of `Event` in the first line.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        If the columns are others, a field is empty, a date is malformed or a strand
+        unknown, or the dates are not in order.
+    """
+    columns = list(Event.__dataclass_fields__)
+    rows = list(csv.reader(lines))
+    if not rows or rows[0] != columns:
+        raise ValueError(f"history: the first line must be {','.join(columns)}, got {rows[:1]}")
+    dates = ["", *(row[0] for row in rows[1:])]
+    for number, (row, before) in enumerate(zip(rows[1:], dates), start=2):
+        if len(row) != len(columns) or not all(row):
+            raise ValueError(f"history, line {number}: expected {len(columns)} fields, got {row}")
+        if not re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", row[0]):
+            raise ValueError(
+                f"history, line {number}: date is {row[0]!r}; "
+                "expected year, year-month or year-month-day"
+            )
+        if row[1] not in ("python", "networks"):
+            raise ValueError(
+                f"history, line {number}: strand is {row[1]!r}; expected 'python' or 'networks'"
+            )
+        if row[0] < before:
+            raise ValueError(
+                f"history, line {number}: {row[0]} after {before}; sort the lines by date"
+            )
+    return History(tuple(Event(*row) for row in rows[1:]))
+
+
+def _history():
+    path = DIRECTORY / "history.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"data file {path} is missing; install dlbook again to restore it")
+    return read_history(path.read_text(encoding="utf-8").splitlines())
+
+
 LOADERS = {
     "fashion-mnist": _fashion_mnist,
     "digits": _digits,
@@ -314,6 +399,7 @@ LOADERS = {
     "japanese-vowels": _japanese_vowels,
     "tang-quatrains": _tang_quatrains,
     "moby-dick": _moby_dick,
+    "history": _history,
 }
 
 
@@ -330,10 +416,11 @@ def load(name):
         "japanese-vowels": 270 and 370 utterances of nine speakers, the official split (Kudo et al., 1999).
         "tang-quatrains": 3,527 poems with lines of five and 9,883 with lines of seven characters.
         "moby-dick": the 135 chapters of Herman Melville's novel, 1851.
+        "history": dates of Python and of neural networks, each with its source.
 
     Returns
     -------
-    Dataset, Weather, Utterances, Quatrains or Novel
+    Dataset, Weather, Utterances, Quatrains, Novel or History
 
     Raises
     ------
