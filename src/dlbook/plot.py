@@ -25,7 +25,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 # The Chinese characters of the poems and of the book, for whatever Matplotlib's own font lacks.
 HAN_FONT = Path(__file__).parent / "fonts/dlbook-han-serif.otf"
 HAN_FAMILY = "dlbook Han Serif"
-HAN_SHA256 = "3815ad5e08c1145db73f3aff51d97e7bc04fcc553c084bc3d83f46875fc157c6"
+HAN_SHA256 = "092c63668963d3253e767045432d51e9ef7d32c150c7e02e89192bf4cdcea377"
 
 
 def register_han_font(path=HAN_FONT):
