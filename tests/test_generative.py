@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from dlbook import nn, optim
+from dlbook import load_run, nn, optim
 from dlbook.generative import (
     RING_DEVIATION,
     RING_RADIUS,
@@ -15,6 +15,7 @@ from dlbook.generative import (
     reparameterize,
     ring,
     ring_modes,
+    sample_vae,
     saturating_loss,
     softplus,
     train_gan,
@@ -23,7 +24,7 @@ from dlbook.tensor import Tensor, numerical_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import logistic, norm
 from sklearn.decomposition import PCA
 
 RNG = np.random.default_rng
@@ -106,6 +107,57 @@ def test_reparameterized_draws_have_mean_and_variance():
     assert draw.dtype == np.float32
     # standard errors 2 / √200000 ≈ 0.0045 of the mean and 0.003 of the deviation
     assert draw.mean() == pytest.approx(3, abs=0.02) and draw.std() == pytest.approx(2, abs=0.02)
+
+
+# The variational autoencoder
+
+
+def test_vae_images_equal_those_of_a_keras_decoder():
+    run = load_run("fashion-vae")
+    names = [
+        f"{n}/{part}" for n in ("hidden1", "hidden2", "expected") for part in ("kernel", "bias")
+    ]
+    latent, hidden = run["hidden1/kernel"].shape
+    decoder = keras.Sequential(
+        [
+            keras.Input((latent,)),
+            keras.layers.Dense(hidden, "relu"),
+            keras.layers.Dense(run["hidden2/kernel"].shape[1], "relu"),
+            keras.layers.Dense(784),
+        ]
+    )
+    decoder.set_weights([run[name] for name in names])
+    images = sample_vae(40, RNG(3))
+    assert images.shape == (40, 28, 28) and images.dtype == np.float32
+    codes = RNG(3).standard_normal((40, latent)).astype("float32")
+    expected = 255 * decoder(codes).numpy().reshape(40, 28, 28)
+    # sums of 256 float32 products, in another order: a few times 1e-6 of 255 greys
+    np.testing.assert_allclose(images, np.minimum(np.maximum(expected, 0), 255), atol=0.01)
+    assert images.std() > 20  # neither black nor white all over
+
+
+def test_vae_pixels_have_the_probabilities_of_a_discretised_logistic():
+    """A decoder that ignores its code: 784 pixels expect 784 greys, from -60 to 320."""
+    centres, spread, number = np.linspace(-60, 320, 784), 12.0, 4000
+    zeros = {
+        "hidden1/kernel": np.zeros((2, 3)),
+        "hidden1/bias": np.zeros(3),
+        "hidden2/kernel": np.zeros((3, 3)),
+        "hidden2/bias": np.zeros(3),
+        "expected/kernel": np.zeros((3, 784)),
+        "expected/bias": centres / 255,
+        "log_spread": np.log(spread / 255),
+    }
+    still = sample_vae(1, RNG(0), weights=zeros).reshape(784)
+    np.testing.assert_allclose(still, centres.clip(0, 255), atol=1e-4)
+    greys = sample_vae(number, RNG(0), weights=zeros, draw_pixels=True).reshape(number, 784)
+    assert greys.dtype == np.float32 and (greys == np.rint(greys)).all()
+    assert greys.min() == 0 and greys.max() == 255
+    for grey in (0, 1, 100, 254):  # at most `grey`, at each of the pixels
+        probability = logistic.cdf(grey + 0.5, centres, spread)
+        deviation = np.sqrt(probability * (1 - probability) / number)
+        difference = np.abs((greys <= grey).mean(axis=0) - probability)
+        assert (difference < 5 * deviation + 2 / number).all()  # where it hardly ever happens
 
 
 # The ring
@@ -276,6 +328,12 @@ TABLE = np.ones((9, 2))
         (
             lambda: kl_to_standard_normal(Tensor(TABLE), Tensor(TABLE[:1])),
             r"mean has shape \(9, 2\) and log_variance \(1, 2\)",
+        ),
+        (lambda: sample_vae(0, RNG(0)), "whole number from 1 on, got 0"),
+        (lambda: sample_vae(2.5, RNG(0)), "whole number from 1 on, got 2.5"),
+        (
+            lambda: sample_vae(1, RNG(0), weights={"log_spread": 0, "hidden1/kernel": 0}),
+            r"weights lack hidden1/bias, .*expected/bias; expected are the arrays of",
         ),
         (
             lambda: train_gan(

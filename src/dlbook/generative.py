@@ -7,6 +7,7 @@ References: the book's chapters "Autoencoders" and "Generative adversarial netwo
 """
 
 import numpy as np
+from dlbook.data import load_run
 from dlbook.nn import call
 from dlbook.tensor import Tensor, exp, no_grad, operation
 
@@ -110,6 +111,67 @@ def kl_to_standard_normal(mean, log_variance):
     """
     _same_shape(mean, log_variance, "kl_to_standard_normal")
     return 0.5 * (mean**2 + exp(log_variance) - log_variance - 1.0).sum(axis=-1)
+
+
+# The variational autoencoder of garments
+
+VAE_LAYERS = ("hidden1", "hidden2", "expected")
+
+
+def sample_vae(number, rng, *, weights=None, draw_pixels=False):
+    """Draw images of garments from the variational autoencoder of chapter 6.
+
+    A code is drawn from the standard normal and decoded to a grey that is expected at
+    each pixel, cut off at black and white. That is an image without the model's grain.
+    A sample of the model has pixels that are drawn, too, from a logistic distribution
+    around the expected grey, rounded; what lies beyond an end of the scale is put there.
+
+    Parameters
+    ----------
+    number : int
+        How many images.
+    rng : numpy.random.Generator
+        Draws the codes first, then the pixels.
+    weights : dict of str to numpy.ndarray or None
+        A decoder of three dense layers and "log_spread", the logarithm of the pixels'
+        spread in units of 255 greys, as in the run "fashion-vae", which is the default.
+    draw_pixels : bool
+        Whether the pixels are drawn.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (number, 28, 28)
+        Greys from 0 to 255, whole numbers if the pixels are drawn.
+
+    Raises
+    ------
+    ValueError
+        If `number` is not a positive whole number, or the decoder lacks an array.
+
+    References
+    ----------
+    D. P. Kingma and M. Welling, *Auto-encoding variational Bayes* (ICLR 2014); for the
+    pixels T. Salimans et al., *PixelCNN++* (ICLR 2017), section 2.1.
+    """
+    if not isinstance(number, (int, np.integer)) or number < 1:
+        raise ValueError(f"sample_vae: number must be a whole number from 1 on, got {number!r}")
+    weights = load_run("fashion-vae") if weights is None else weights
+    parts = [f"{layer}/{part}" for layer in VAE_LAYERS for part in ("kernel", "bias")]
+    missing = [name for name in (*parts, "log_spread") if name not in weights]
+    if missing:
+        raise ValueError(
+            f"sample_vae: weights lack {', '.join(missing)}; "
+            'expected are the arrays of dlbook.load_run("fashion-vae")'
+        )
+    x = rng.standard_normal((number, len(weights["hidden1/kernel"]))).astype("float32")
+    for layer in VAE_LAYERS:
+        x = x @ weights[f"{layer}/kernel"] + weights[f"{layer}/bias"]
+        if layer != "expected":
+            x = np.maximum(x, 0)
+    greys = 255 * x
+    if draw_pixels:
+        greys = np.rint(rng.logistic(greys, 255 * np.exp(weights["log_spread"])))
+    return greys.clip(0, 255).astype("float32").reshape(number, 28, 28)
 
 
 # Eight Gaussians on a ring
