@@ -3,6 +3,7 @@
 - ``{glue:figure} ../notebooks/NAME.ipynb::KEY`` quotes a figure that is stored in a notebook (MyST-NB's own
   directive finds figures of the same page only).
 - ``{exercises} SLUG`` lists the exercises of a chapter and links the students' notebook.
+- ``{history}`` renders the dates of ``src/dlbook/datasets/history.csv`` as a table with their sources.
 - ``{results}`` renders ``book/results.json`` as tables.
 - Every image of a notebook gets the text that ``dlbook.figure(..., alt=...)`` stored with it; one without a text
   is a warning, and `make book` treats warnings as errors.
@@ -23,6 +24,7 @@ from statistics import mean, stdev
 
 from bundle_data import FONT, WIDE, font_bytes, subset_font, wide_characters
 from colab import SITE_BRANCH, find_repository
+from dlbook import data
 from docutils import nodes
 from fontTools.ttLib import TTFont
 from myst_nb.ext.glue.utils import PendingGlueReference
@@ -184,6 +186,22 @@ def copy_student_notebooks(app, exception):
         folder.mkdir(exist_ok=True)
         for path in Path(app.srcdir).glob("_build/assignments/*/*.ipynb"):
             shutil.copyfile(path, folder / path.name)
+
+
+# The table of dates
+
+
+class History(SphinxDirective):
+    """The dates of chapter 1 as a table, each with its source."""
+
+    def run(self):
+        self.env.note_dependency("src/dlbook/datasets/history.csv")
+        rows = [
+            f"| {event.date} | {event.event} | {event.people} | {{cite}}`{event.reference}` |"
+            for event in data.load("history").events
+        ]
+        head = ["| date | event | people | source |", "|---|---|---|---|"]
+        return self.parse_text_to_nodes("\n".join(head + rows))
 
 
 # Results
@@ -402,6 +420,7 @@ def setup(app):
     app.setup_extension("myst_nb")
     app.add_directive_to_domain("glue", "figure", GlueFigure, override=True)
     app.add_directive("exercises", Exercises)
+    app.add_directive("history", History)
     app.add_directive("results", Results)
     app.add_config_value(
         "book_repository", None, "env"

@@ -173,7 +173,7 @@ class Event:
     Attributes
     ----------
     date : str
-        As exactly as the source tells it: a year, "1943", a month, "1958-11", or a
+        Never more exact than the source tells it: a year, "1943", a month, "1958-11", or a
         day, "2008-12-03".
     strand : str
         "python" or "networks".

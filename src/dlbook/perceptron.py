@@ -70,7 +70,8 @@ def train_perceptron(inputs, signs, max_epochs=1000, order=None):
 
     ``weights += sign * input`` where ``sign * (input @ weights) <= 0``, from weights of
     zero, until a whole pass makes no mistake. There is no bias: append a column of
-    ones to the inputs. A learning rate would only multiply the weights.
+    ones to the inputs. A learning rate would only multiply the weights,
+    because they begin at zero.
 
     Parameters
     ----------
