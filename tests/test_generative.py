@@ -237,8 +237,10 @@ def twin(network):
 
 
 @pytest.mark.parametrize("pack, noisy", [(1, False), (2, False), (1, True), (4, True)])
-@pytest.mark.parametrize("saturating", [False, True])
-def test_training_equals_the_algorithm_written_out_with_keras(pack, noisy, saturating):
+@pytest.mark.parametrize("saturating, generator_steps", [(False, 1), (True, 1), (False, 3)])
+def test_training_equals_the_algorithm_written_out_with_keras(
+    pack, noisy, saturating, generator_steps
+):
     """Twelve steps of SGD; all chance is drawn in the same order in both."""
     ours = networks(pack, RNG(0))
     generator, discriminator = (twin(network) for network in ours)
@@ -256,6 +258,7 @@ def test_training_equals_the_algorithm_written_out_with_keras(pack, noisy, satur
         discriminator_optimizer=optim.SGD(ours[1].parameters, 0.3),
         rng=RNG(7),
         generator_loss=saturating_loss if saturating else non_saturating_loss,
+        generator_steps=generator_steps,
         pack=pack,
         instance_noise=deviation_at if noisy else None,
     )
@@ -284,11 +287,12 @@ def test_training_equals_the_algorithm_written_out_with_keras(pack, noisy, satur
             loss -= tf.reduce_mean(log_d(generated, deviation)[1])
         descend(tape, loss, discriminator, 0.3)
         expected["discriminator_loss"].append(float(loss))
-        with tf.GradientTape() as tape:
-            log_real, log_generated = log_d(generator(normal(8, 3)), deviation)
-            loss = tf.reduce_mean(log_generated if saturating else -log_real)
-        descend(tape, loss, generator, 0.2)
-        expected["generator_loss"].append(float(loss))
+        for _ in range(generator_steps):
+            with tf.GradientTape() as tape:
+                log_real, log_generated = log_d(generator(normal(8, 3)), deviation)
+                loss = tf.reduce_mean(log_generated if saturating else -log_real)
+            descend(tape, loss, generator, 0.2)
+            expected["generator_loss"].append(float(loss))
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-4)
     for network, model in zip(ours, (generator, discriminator)):
@@ -329,8 +333,8 @@ TABLE = np.ones((9, 2))
             lambda: kl_to_standard_normal(Tensor(TABLE), Tensor(TABLE[:1])),
             r"mean has shape \(9, 2\) and log_variance \(1, 2\)",
         ),
-        (lambda: sample_vae(0, RNG(0)), "whole number from 1 on, got 0"),
-        (lambda: sample_vae(2.5, RNG(0)), "whole number from 1 on, got 2.5"),
+        (lambda: sample_vae(0, RNG(0)), "whole and at least 1, got 0"),
+        (lambda: sample_vae(2.5, RNG(0)), "whole and at least 1, got 2.5"),
         (
             lambda: sample_vae(1, RNG(0), weights={"log_spread": 0, "hidden1/kernel": 0}),
             r"weights lack hidden1/bias, .*expected/bias; expected are the arrays of",
@@ -349,6 +353,21 @@ TABLE = np.ones((9, 2))
                 pack=2,
             ),
             "batch_size 9 is not a multiple of pack 2",
+        ),
+        (
+            lambda: train_gan(
+                None,
+                None,
+                ring,
+                steps=1,
+                batch_size=8,
+                noise_size=2,
+                generator_optimizer=None,
+                discriminator_optimizer=None,
+                rng=RNG(0),
+                generator_steps=0,
+            ),
+            "generator_steps is 0, expected at least 1",
         ),
     ],
 )

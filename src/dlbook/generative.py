@@ -154,7 +154,7 @@ def sample_vae(number, rng, *, weights=None, draw_pixels=False):
     pixels T. Salimans et al., *PixelCNN++* (ICLR 2017), section 2.1.
     """
     if not isinstance(number, (int, np.integer)) or number < 1:
-        raise ValueError(f"sample_vae: number must be a whole number from 1 on, got {number!r}")
+        raise ValueError(f"sample_vae: number must be whole and at least 1, got {number!r}")
     weights = load_run("fashion-vae") if weights is None else weights
     parts = [f"{layer}/{part}" for layer in VAE_LAYERS for part in ("kernel", "bias")]
     missing = [name for name in (*parts, "log_spread") if name not in weights]
@@ -270,11 +270,14 @@ def train_gan(
     discriminator_optimizer,
     rng,
     generator_loss=non_saturating_loss,
+    generator_steps=1,
     pack=1,
     instance_noise=None,
     on_step=None,
 ):
-    """Let a generator and a discriminator learn in turns, one update of each in a step.
+    """Let a generator and a discriminator learn in turns.
+
+    A step is one update of the discriminator and `generator_steps` of the generator.
 
     Parameters
     ----------
@@ -292,6 +295,8 @@ def train_gan(
         Draws the real examples and all noise.
     generator_loss : callable
         `non_saturating_loss` or `saturating_loss`.
+    generator_steps : int
+        Updates of the generator in a step, at least 1; with many of them it collapses.
     pack : int
         How many examples the discriminator judges together.
     instance_noise : callable or None
@@ -302,12 +307,12 @@ def train_gan(
 
     Returns
     -------
-    dict of lists, one value a step: "discriminator_loss" and "generator_loss".
+    dict of lists, one value an update: "discriminator_loss" and "generator_loss".
 
     Raises
     ------
     ValueError
-        If `batch_size` is not a multiple of `pack`.
+        If `batch_size` is not a multiple of `pack`, or `generator_steps` is less than 1.
 
     References
     ----------
@@ -319,6 +324,11 @@ def train_gan(
         raise ValueError(
             f"train_gan: batch_size {batch_size} is not a multiple of pack {pack}; "
             "change one of them"
+        )
+    if generator_steps < 1:
+        raise ValueError(
+            f"train_gan: generator_steps is {generator_steps}, expected at least 1; to "
+            "train the discriminator alone, write its loop out"
         )
 
     def generate():
@@ -347,11 +357,12 @@ def train_gan(
         discriminator_optimizer.step()
         history["discriminator_loss"].append(float(loss.data))
 
-        loss = generator_loss(judge(generate(), deviation))
-        generator_optimizer.zero_grad()
-        loss.backward()  # through the discriminator, whose own gradients are not used
-        generator_optimizer.step()
-        history["generator_loss"].append(float(loss.data))
+        for _ in range(generator_steps):
+            loss = generator_loss(judge(generate(), deviation))
+            generator_optimizer.zero_grad()
+            loss.backward()  # through the discriminator, whose own gradients are not used
+            generator_optimizer.step()
+            history["generator_loss"].append(float(loss.data))
     if on_step is not None:
         on_step(steps)
     return history
