@@ -204,7 +204,7 @@ def ring(number, rng):
     References
     ----------
     L. Metz, B. Poole, D. Pfau and J. Sohl-Dickstein, *Unrolled generative adversarial
-    networks* (ICLR 2017), section 3.1, with a smaller standard deviation.
+    networks* (ICLR 2017), section 3.1, with a larger standard deviation.
     """
     centres = ring_modes()[rng.integers(8, size=number)]
     return (centres + RING_DEVIATION * rng.standard_normal((number, 2))).astype("float32")
