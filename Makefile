@@ -7,6 +7,7 @@ BIN := .venv/bin
 NB ?=
 SEEDS ?= 5
 PORT ?= 8000
+WORKERS ?= 2
 # In this order, because the browser's event loop would be in the way of tests that come after it.
 TESTS := $(filter-out tests/test_site.py,$(wildcard tests/test_*.py)) notebooks tests/test_site.py
 
@@ -18,7 +19,7 @@ book: .venv/installed assignments ## build the HTML book from the stored outputs
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
 
 lint: .venv/installed ## check the style of code and notebooks
 	$(BIN)/ruff check .

@@ -861,7 +861,11 @@ def one_thread():
         yield
 
 
-@pytest.fixture(scope="module", params=SOURCES)
+# One worker of pytest-xdist makes a course, and grades all that belongs to it.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(slug, marks=pytest.mark.xdist_group(slug)) for slug in SOURCES],
+)
 def slug(request):
     return request.param
 
