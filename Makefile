@@ -19,7 +19,7 @@ book: .venv/installed assignments ## build the HTML book from the stored outputs
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
 
 lint: .venv/installed ## check the style of code and notebooks
 	$(BIN)/ruff check .

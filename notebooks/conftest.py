@@ -1,4 +1,4 @@
-"""What nbval leaves open: the recorded numbers of cells whose printed output it ignores, progress bars, and which cells belong together."""
+"""What nbval leaves open: the recorded numbers of cells whose printed output it ignores, and progress bars."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from notebooks import recorded
-
-
-def pytest_collection_modifyitems(items):
-    """The cells of a notebook go to one worker of pytest-xdist, in their order."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -861,11 +861,7 @@ def one_thread():
         yield
 
 
-# One worker of pytest-xdist makes a course, and grades all that belongs to it.
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(slug, marks=pytest.mark.xdist_group(slug)) for slug in SOURCES],
-)
+@pytest.fixture(scope="module", params=SOURCES)
 def slug(request):
     return request.param
 
