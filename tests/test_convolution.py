@@ -254,6 +254,8 @@ def test_batch_normalisation_equals_keras_and_finite_differences(training, shape
         return layer
 
     x = rng.normal(1, 2, shape)
+    # Of three numbers close together, the gradient in float32 is wrong by more than 1e-5 in Keras as in ours.
+    assume(x.reshape(-1, shape[-1]).std(axis=0).min() > 0.5)
     layer, twin = random_layer("float32"), keras.layers.BatchNormalization()
     compare_with_keras(layer, twin, x.astype("float32"), seed, training=training)
     for ours, theirs in zip(layer.weights, twin.get_weights(), strict=True):
