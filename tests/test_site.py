@@ -336,7 +336,7 @@ def test_colab_buttons_and_copies_belong_together(pages):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         host, wheel = re.search(
-            r"%pip install --quiet (https?://[^/]+).*/colab/(dlbook-[^/]+\.whl)$", first
+            r'%pip install --quiet .*?(https?://[^/]+).*/colab/(dlbook-[^/"]+\.whl)"?$', first
         ).groups()
         assert (HTML / "colab" / wheel).is_file()
         # A copy for another address (BOOK_SITE) needs no repository, and so no button.

@@ -57,7 +57,7 @@ def test_repository_from_the_environment(monkeypatch):
 
 @pytest.fixture
 def small_book(tmp_path, monkeypatch):
-    """A copy of the repository's layout with a small package and two notebooks."""
+    """A copy of the repository's layout with a small package, two notebooks and an assignment."""
     monkeypatch.setattr(colab, "ROOT", tmp_path)
     (tmp_path / "src/dlbook").mkdir(parents=True)
     (tmp_path / "src/dlbook/__init__.py").write_text("")
@@ -65,8 +65,12 @@ def small_book(tmp_path, monkeypatch):
     (tmp_path / "LICENSE").write_text("")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "dlbook"\nversion = "1.2"\n')
     notebook = new_notebook(cells=[new_markdown_cell("# Title"), new_code_cell("import dlbook")])
-    for path in ("notebooks/03-slug.ipynb", "_build/assignments/03-slug/03-slug.ipynb"):
-        (tmp_path / path).parent.mkdir(parents=True)
+    for path in (
+        "notebooks/03-slug.ipynb",
+        "notebooks/08-slug.ipynb",
+        "_build/assignments/03-slug/03-slug.ipynb",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, tmp_path / path)
     return tmp_path
 
@@ -86,17 +90,21 @@ def test_copies_install_the_wheel_beside_them(small_book, monkeypatch, capsys):
     monkeypatch.setenv("BOOK_REPOSITORY", "owner/book")
     colab.main()
     site = small_book / "_build/html/colab"
-    assert "2 notebooks" in capsys.readouterr().out
+    assert "3 notebooks" in capsys.readouterr().out
     with zipfile.ZipFile(site / "dlbook-1.2-py3-none-any.whl") as wheel:
         assert "dlbook/__init__.py" in wheel.namelist()
-    for folder in ("notebooks", "exercises"):
-        copy = nbformat.read(site / folder / "03-slug.ipynb", as_version=4)
+    wheel = (
+        "https://raw.githubusercontent.com/owner/book/gh-pages/colab/dlbook-1.2-py3-none-any.whl"
+    )
+    for copy, installed in {
+        "notebooks/03-slug.ipynb": wheel,
+        "notebooks/08-slug.ipynb": f'"dlbook[chapter8] @ {wheel}"',
+        "exercises/03-slug.ipynb": wheel,
+    }.items():
+        copy = nbformat.read(site / copy, as_version=4)
         nbformat.validate(copy)
         assert [cell.cell_type for cell in copy.cells] == ["markdown", "code", "code"]
-        assert copy.cells[1].source.endswith(
-            "%pip install --quiet "
-            "https://raw.githubusercontent.com/owner/book/gh-pages/colab/dlbook-1.2-py3-none-any.whl"
-        )
+        assert copy.cells[1].source.endswith(f"%pip install --quiet {installed}")
 
 
 def test_no_repository_means_no_copies(small_book, monkeypatch, capsys):

@@ -95,9 +95,9 @@ def build_wheel(folder):
     return wheel
 
 
-def with_install_cell(notebook, wheel_address):
-    """Return a notebook with the install cell before its first code cell."""
-    cell = nbformat.v4.new_code_cell(INSTALL_CELL.format(wheel=wheel_address), id="install-dlbook")
+def with_install_cell(notebook, wheel):
+    """Return a notebook with the install cell before its first code cell; `wheel` is what pip installs."""
+    cell = nbformat.v4.new_code_cell(INSTALL_CELL.format(wheel=wheel), id="install-dlbook")
     if notebook.nbformat_minor < 5:
         del cell["id"]
     kinds = [cell.cell_type for cell in notebook.cells]
@@ -126,7 +126,10 @@ def main():
         path: colab / "exercises" / path.name for path in ROOT.glob("_build/assignments/*/*.ipynb")
     }
     for source, copy in sources.items():
-        nbformat.write(with_install_cell(nbformat.read(source, as_version=4), wheel_address), copy)
+        # Chapter 8 uses libraries that Colab does not have.
+        extra = source.parent.name == "notebooks" and source.name.startswith("08-")
+        wheel = f'"dlbook[chapter8] @ {wheel_address}"' if extra else wheel_address
+        nbformat.write(with_install_cell(nbformat.read(source, as_version=4), wheel), copy)
     print(f"Colab copies: {len(sources)} notebooks and the wheel {wheel_address}")
 
 
