@@ -5,6 +5,7 @@ Everything that a notebook uses in nearly every cell is available as ``dlbook.na
 images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
 (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.language`
 (texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
+`dlbook.checkup` (what to look at before training), `dlbook.frameworks` (one network in four programs),
 `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
@@ -32,9 +33,11 @@ _HOMES = {
     "Progress": "keras_progress",
 }
 _MODULES = (
+    "checkup",
     "convolution",
     "data",
     "explain",
+    "frameworks",
     "generative",
     "language",
     "metrics",
