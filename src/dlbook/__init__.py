@@ -3,7 +3,8 @@
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.perceptron` (the first neurons), `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
 images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
-(optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.language`
+(optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.efficiency` (cost,
+pruning, quantisation), `dlbook.parallel` (training in several processes), `dlbook.language`
 (texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
 `dlbook.checkup` (what to look at before training), `dlbook.frameworks` (one network in four programs),
 `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
@@ -36,6 +37,7 @@ _MODULES = (
     "checkup",
     "convolution",
     "data",
+    "efficiency",
     "explain",
     "frameworks",
     "generative",
@@ -44,6 +46,7 @@ _MODULES = (
     "nn",
     "notebook",
     "optim",
+    "parallel",
     "perceptron",
     "plot",
     "recurrent",
