@@ -6,7 +6,7 @@ images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (w
 (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.efficiency` (cost,
 pruning, quantisation), `dlbook.parallel` (training in several processes), `dlbook.language`
 (texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
-`dlbook.checkup` (what to look at before training), `dlbook.frameworks` (one network in four programs),
+`dlbook.trust` (attacks, calibration, privacy), `dlbook.checkup` (what to look at before training), `dlbook.frameworks` (one network in four programs),
 `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
@@ -53,6 +53,7 @@ _MODULES = (
     "regularization",
     "series",
     "tensor",
+    "trust",
 )
 
 __all__ = [*_HOMES, *_MODULES]
