@@ -42,7 +42,7 @@ def problem():
     rng = np.random.default_rng(1)
     network = keras.Sequential(
         [
-            keras.Input((20,)),
+            keras.Input((20,), dtype="float64"),
             keras.layers.Dense(8, "tanh", dtype="float64"),
             keras.layers.Dense(5, dtype="float64"),
         ]

@@ -82,7 +82,7 @@ class Result(NamedTuple):
     weights: list  # of numpy.ndarray, as Keras's get_weights, of worker 0
     disagreement: float  # largest difference of a trained weight between worker 0 and another
     losses: np.ndarray  # (steps,), of the whole batch, before each update
-    seconds: np.ndarray  # (steps,), of worker 0; the first contains the compilation
+    seconds: np.ndarray  # (steps,), of worker 0; the first may contain a compilation
 
 
 def shard(step, job, worker, workers, examples):
@@ -281,16 +281,18 @@ def worker(directory, rank):
         )
     arrays = np.load(directory / "task.npz")
     images, labels = arrays["images"], arrays["labels"]
-    results = {}
+    results, known = {}, {}
     for number, (config, batch_size, steps) in enumerate(task["jobs"]):
-        network = keras.models.model_from_json(config)
+        if config not in known:  # jobs that differ in the batch size share the compiled function
+            network = keras.models.model_from_json(config)
+            known[config] = network, make_update(network, strategy, task["learning_rate"])
+        network, update = known[config]
         network.set_weights([arrays[key] for key in sorted_keys(arrays, f"{number}/")])
         job = Job(network, batch_size, steps)
-        update = make_update(network, strategy, task["learning_rate"])
         losses, seconds = np.empty(steps), np.empty(steps)
         for step in range(steps):
             chosen = shard(step, job, rank, workers, len(images))
-            x = tf.constant(images[chosen], network.compute_dtype)
+            x = tf.constant(images[chosen], network.inputs[0].dtype)
             y = tf.constant(labels[chosen], "int64")
             start = time.perf_counter()
             losses[step] = update(x, y)
@@ -320,7 +322,9 @@ def make_update(network, strategy, learning_rate):
             variable.assign_sub(learning_rate * gradient)
         return loss
 
-    return tf.function(lambda x, y: strategy.run(replica, args=(x, y)))
+    x = tf.TensorSpec((None, *network.input_shape[1:]), network.inputs[0].dtype)
+    y = tf.TensorSpec((None,), "int64")
+    return tf.function(lambda x, y: strategy.run(replica, args=(x, y)), input_signature=[x, y])
 
 
 def main(directory, rank):
