@@ -2,12 +2,12 @@
 
 Everything that a notebook uses in nearly every cell is available as ``dlbook.name``; the algorithms live in modules:
 `dlbook.perceptron` (the first neurons), `dlbook.tensor` (automatic differentiation), `dlbook.nn` (layers, losses, training), `dlbook.convolution` (layers for
-images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.series` (windows of a series), `dlbook.optim`
+images), `dlbook.recurrent` (layers for sequences and trees), `dlbook.attention` (a Transformer's layers), `dlbook.series` (windows of a series), `dlbook.optim`
 (optimisers), `dlbook.regularization` (against overfitting), `dlbook.explain` (maps of class evidence), `dlbook.efficiency` (cost,
 pruning, quantisation), `dlbook.parallel` (training in several processes), `dlbook.language`
-(texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.metrics` (how good they are),
+(texts, n-grams, sampling), `dlbook.generative` (models that make data), `dlbook.diffusion` (noise taken away step by step), `dlbook.metrics` (how good they are),
 `dlbook.trust` (attacks, calibration, privacy), `dlbook.checkup` (what to look at before training), `dlbook.frameworks` (one network in four programs),
-`dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
+`dlbook.selfsupervision` (images without labels), `dlbook.plot` (figures). Importing `dlbook` alone is quick: a name is loaded when it is first used.
 """
 
 import importlib
@@ -34,9 +34,11 @@ _HOMES = {
     "Progress": "keras_progress",
 }
 _MODULES = (
+    "attention",
     "checkup",
     "convolution",
     "data",
+    "diffusion",
     "efficiency",
     "explain",
     "frameworks",
@@ -51,6 +53,7 @@ _MODULES = (
     "plot",
     "recurrent",
     "regularization",
+    "selfsupervision",
     "series",
     "tensor",
     "trust",
