@@ -32,7 +32,7 @@ def ring_all_reduce(vectors):
 
     Every vector is cut into n chunks. In n - 1 rounds each worker passes a chunk on and adds
     the one that it receives to its own; then each holds one chunk of the sum. In n - 1 more
-    rounds the finished chunks go round. Patarasuk & Yuan (2009), section 4.
+    rounds the finished chunks go round. After Patarasuk & Yuan (2009).
 
     Parameters
     ----------
