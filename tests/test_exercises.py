@@ -791,6 +791,271 @@ MISTAKES = {
             ("discriminator_loss(*answers)", "-1.0 * discriminator_loss(*answers)"),
         ],
     },
+    "08-future": {
+        "views": [
+            ("log_sums - partners", "partners - log_sums"),
+            ("    np.fill_diagonal(similarities, -np.inf)\n", ""),  # the vector itself counts
+            (" / np.linalg.norm(rows, axis=1, keepdims=True)", ""),
+            ("rows @ rows.T / temperature", "rows @ rows.T * temperature"),
+            ("similarities.max(axis=1)", "np.zeros(2 * n)"),  # overflows
+            ("similarities, -np.inf)", "similarities, -np.inf); similarities[:n, :n] = -np.inf"),
+            ("np.mean(log_sums - partners)", "np.mean((log_sums - partners)[:n])"),  # one direction
+            ("np.mean(log_sums - partners)", "np.sum(log_sums - partners)"),
+        ],
+        "cost": [
+            ("weights + filters, rows", "weights - filters, rows"),
+            ("-(-height // stride), -(-width // stride)", "height // stride, width // stride"),
+            ("(inputs // groups) * filters", "inputs * filters"),
+            ("(inputs // groups) * filters", "(inputs // groups) * (filters // groups)"),
+            ("rows * columns * weights", "rows * columns * (weights + filters)"),
+            ("1 / filters + 1 / kernel_size**2", "1 / inputs + 1 / kernel_size**2"),
+            ("1 / filters + 1 / kernel_size**2", "1 / kernel_size**2"),
+        ],
+        "prune": [
+            ("array - learning_rate", "array + learning_rate"),
+            ("[:remove]", "[len(sizes) - remove :]"),  # the largest
+            ("np.abs(array).ravel()", "array.ravel()"),
+            (
+                "stays[np.argsort(sizes)[:remove]] = False",
+                "stays &= sizes > np.sort(sizes)[remove - 1]",
+            ),
+            (
+                "np.where(mask, array - learning_rate * gradient, 0.0)",
+                "array - learning_rate * gradient * mask",
+            ),
+            (
+                "mask, array - learning_rate * gradient, 0.0",
+                "mask, array - learning_rate * gradient, array",
+            ),
+            (
+                "np.concatenate([np.abs(array).ravel() for array in arrays])",
+                "np.concatenate([(np.abs(a) / np.abs(a).max()).ravel() for a in arrays])",
+            ),  # each array by its own measure
+        ],
+        "bytes": [
+            ("-128 - low / scale", "-128 + low / scale"),
+            ("min(0.0, x.min()), max(0.0, x.max())", "x.min(), x.max()"),
+            (
+                "codes.astype(float) - zero_point",
+                "(codes - np.int8(zero_point)).astype(float)",
+            ),  # wraps
+            (
+                "np.clip(np.rint(x / scale) + zero_point, -128, 127)",
+                "np.rint(x / scale) + zero_point",
+            ),
+            ("np.rint(x / scale)", "np.trunc(x / scale)"),
+            ("(high - low) / 255", "(high - low) / 256"),
+            ("if high > low else 1.0", "if high > low else 0.5"),
+        ],
+        "teacher": [
+            ("np.exp(log_q) - np.exp(log_p)", "np.exp(log_p) - np.exp(log_q)"),
+            ("temperature**2 * soft)", "soft)"),
+            ("temperature**2 * soft_slope", "soft_slope"),
+            ("(np.exp(log_p) * (log_p - log_q))", "(np.exp(log_q) * (log_q - log_p))"),
+            ("plain = log_softmax(student)", "plain = log_softmax(student / temperature)"),
+            ("* soft_slope) / size", "* soft_slope)"),
+            ("logits - logits.max(axis=1, keepdims=True)", "logits"),  # overflows
+            ("hard_slope[rows, labels] -= 1", "hard_slope[rows, labels] += 1"),
+            ("(1 - weight) * hard + weight", "weight * hard + (1 - weight)"),
+        ],
+        "path": [
+            ("return (x - baseline) *", "return (baseline - x) *"),
+            ("np.arange(steps) + 0.5", "np.arange(steps)"),
+            ("(x - baseline) * gradient(line).mean(axis=0)", "gradient(line).mean(axis=0)"),
+            ("(x - baseline) * gradient(line)", "(x - baseline) * gradient(x[None])"),
+            ("baseline + position", "position"),  # not from the baseline
+            ("return (x - baseline) *", "return x *"),
+            ("at_x - at_baseline - credits", "at_x - credits"),
+            ("at_x - at_baseline - credits", "credits.sum() - at_x + at_baseline - 0 * credits"),
+        ],
+        "sign": [
+            ("labels == 1, -1, 1", "labels == 1, 1, -1"),
+            (
+                "np.where(labels == 1, -1, 1)[:, None]",
+                "np.sign(0.5 + 0.5 * np.tanh((x @ weights + bias) / 2) - labels)[:, None]",
+            ),  # lost where the model is sure
+            (
+                "np.clip(x + epsilon * toward * np.sign(weights), 0, 1)",
+                "x + epsilon * toward * np.sign(weights)",
+            ),
+            ("toward * np.sign(weights)", "toward * weights"),
+            ("np.sign(weights)", "np.where(weights < 0, -1, 1)"),
+            ("np.abs(weights).sum()", "np.linalg.norm(weights)"),
+            ("x @ weights + bias", "x @ weights"),
+            ("np.abs(x @ weights + bias)", "(x @ weights + bias)"),
+        ],
+        "private": [
+            ("weights - learning_rate", "weights + learning_rate"),
+            ("clip / np.maximum(lengths, clip)", "clip / np.maximum(lengths, 1e-12)"),  # lengthens
+            ("multiplier * clip * noise", "multiplier * noise"),
+            ("/ lot_size\n", "/ max(1, len(gradients))\n"),
+            (
+                "np.linalg.norm(gradients, axis=1, keepdims=True)",
+                "np.linalg.norm(gradients)",
+            ),  # one length for the whole batch
+            ("gradients * (clip / np.maximum(lengths, clip))", "np.clip(gradients, -clip, clip)"),
+            (
+                "(short.sum(axis=0) + multiplier * clip * noise) / lot_size",
+                "short.sum(axis=0) / lot_size + multiplier * clip * noise",
+            ),
+            ("multiplier * clip * noise", "0 * noise"),
+            ("gradients * (clip / np.maximum(lengths, clip))", "gradients"),
+        ],
+        "halving": [
+            ("np.argsort(now", "np.argsort(-now"),
+            ("epochs - trained", "epochs"),  # from the beginning in each round
+            ("np.inf, losses", "-np.inf, losses"),  # nan is the best
+            (
+                "count, trained, epochs = max(1, count // factor)",
+                "count, trained, epochs = -(-count // factor)",
+            ),
+            ("losses[alive, epochs - 1]", "losses[alive, -1]"),  # looks ahead
+            ("losses[alive, epochs - 1]", "losses[alive, epochs]"),
+            ("max(1, len(alive) // factor)", "-(-len(alive) // factor)"),
+            (
+                "losses[alive, epochs - 1]",
+                "losses[alive][:, :epochs].min(axis=1)",
+            ),  # the best so far, not at the end
+            ('np.argsort(now, kind="stable")', 'np.argsort(now[::-1], kind="stable")'),
+            ("plan.append((count, epochs))", "plan.append((count, epochs - trained))"),
+        ],
+        "shards": [
+            ("return counts[busy]", "return -counts[busy]"),
+            ("counts[busy] @ gradients[busy] / counts[busy].sum()", "gradients[busy].mean(axis=0)"),
+            ("counts > 0", "counts > -1"),
+            ("(sender + 1) % n\n", "(sender - 1) % n\n"),
+            ("after[receiver, number] += pieces", "after[receiver, number] = pieces"),
+            ("after[receiver, number] = pieces", "after[receiver, number] += pieces"),
+            ("number = (sender - step) % n", "number = (sender + step) % n"),
+            ("(sender + 1 - (step - (n - 1))) % n", "(sender - (step - (n - 1))) % n"),
+            ("counts[busy].sum()", "len(counts)"),
+        ],
+        "attend": [
+            ("queries @ keys", "-queries @ keys"),
+            (" / np.sqrt(queries.shape[-1])", ""),
+            ("np.sqrt(queries.shape[-1])", "queries.shape[-1]"),
+            ("np.tril(np.ones", "np.triu(np.ones"),
+            ("dtype=bool))", "dtype=bool), -1)\n        past[0, 0] = True"),  # not itself
+            ("if causal:", "if not causal and scores.shape[1] == scores.shape[2]:"),
+            ("scores, -np.inf", "scores, 0.0"),  # a score of 0 is not no weight
+            ("keepdims=True))", "keepdims=True) * 0)"),  # overflows
+            ("powers.sum(axis=-1", "powers.sum(axis=1"),
+        ],
+        "noise": [
+            ("* x0 + np", "* x0 - np"),
+            ("np.sqrt(1 - kept) * noise\n", "(1 - kept) * noise\n"),
+            ("np.cumprod(1 - betas)", "1 - np.cumsum(betas) * 0.5"),
+            ("np.concatenate([[1.0], np.cumprod(1 - betas)])[t]", "np.cumprod(1 - betas)[t - 1]"),
+            ("(xt - np.sqrt(1 - kept) * noise) / np.sqrt(kept)", "xt - np.sqrt(1 - kept) * noise"),
+            ("(xt - np.sqrt(1 - kept)", "(xt + np.sqrt(1 - kept)"),
+            ("np.cumprod(1 - betas)", "1 - betas"),
+            ("np.sqrt(kept) * x0", "kept * x0"),
+        ],
+    },
+    "09-faq": {
+        "first": [
+            (", -np.sum(shares", ", np.sum(shares"),
+            ("return np.log(classes)", "return -np.log(classes)"),
+            (
+                "np.log(shares), -np.sum(shares * np.log(shares))",
+                "np.log(shares), np.log(len(counts))",
+            ),
+            ("return np.log(shares),", "return shares,"),
+            ("return np.log(classes)", "return np.log2(classes)"),
+            ("np.sum(shares * np.log(shares))", "np.mean(np.log(shares))"),
+            ("return np.log(shares),", "return -np.log(shares),"),
+        ],
+        "mend": [
+            ("kernel_out -= learning_rate", "kernel_out += learning_rate"),
+            ("axis=1", "axis=0"),
+            (" * (before > 0)", ""),
+            (
+                "        hidden_slope = (slope @ kernel_out.T) * (before > 0)\n"
+                "        kernel_out -= learning_rate * hidden.T @ slope\n",
+                "        kernel_out -= learning_rate * hidden.T @ slope\n"
+                "        hidden_slope = (slope @ kernel_out.T) * (before > 0)\n",
+            ),
+            ("array.copy()", "array"),
+            ("        slope = slope / len(classes)\n", ""),
+            (".mean()))", ".sum()))"),
+            ("[rows, classes] -= 1", "[rows, classes] += 1"),
+            ("bias -= learning_rate * hidden_slope.sum(axis=0)", "bias -= 0.0"),
+        ],
+        "curve": [
+            ("np.exp(height), -rise", "np.exp(height), rise"),
+            ("np.exp(height), -rise", "height, -rise"),
+            ("** (1 / b)", "** b"),
+            ("(a / target)", "(target / a)"),
+            (
+                "np.polyfit(np.log(examples), np.log(errors), 1)",
+                "np.polyfit(np.log(examples), np.log(errors), 1, w=errors)",
+            ),
+            ("np.log(examples), np.log(errors)", "np.log(examples), np.log10(errors)"),
+            (
+                "np.polyfit(np.log(examples), np.log(errors), 1)",
+                "np.polyfit(np.log(examples[[0, -1]]), np.log(errors[[0, -1]]), 1)",
+            ),  # only the ends
+        ],
+        "memory": [
+            ("memory - fixed", "memory + fixed"),
+            ("(below + 1) * above", "below * above"),
+            ("return 4 * parameters", "return 3 * parameters"),
+            ("sum(sizes) * number_bytes", "sum(sizes[1:]) * number_bytes"),
+            ("max(0, (memory - fixed) // each)", "(memory - fixed) // each"),
+            ("max(0, (memory - fixed) // each)", "max(0, -((fixed - memory) // each))"),
+            ("training_bytes(sizes, 1, number_bytes)", "training_bytes(sizes, 1)"),
+            ("(memory - fixed) // each", "memory // each"),
+        ],
+        "lucky": [
+            ("np.sum(1 - at_most", "np.sum(at_most - 1 + 0 * at_most"),
+            ("[:-1] ** models", "[:-1] * models"),
+            ("np.cumsum(np.exp(log_chances))", "np.exp(log_chances)"),
+            ("/ examples - accuracy", "/ examples"),
+            ("1 - at_most[:-1] ** models", "(1 - at_most[:-1]) ** models"),
+            ("right[::-1] * np.log(1 - accuracy)", "right * np.log(1 - accuracy)"),
+            ("np.sum(1 - at_most[:-1] ** models)", "np.sum(1 - at_most[1:] ** models)"),
+        ],
+        "paired": [
+            ("first - second", "second - first"),
+            ("difference.std(ddof=1)", "difference.std()"),
+            ("difference.std(ddof=1) / np.sqrt(folds)", "difference.std(ddof=1)"),
+            ("first.var(ddof=1) + second", "first.var() + second"),
+            (
+                "difference = len(first), first - second",
+                "difference = len(first), abs(first - second)",
+            ),
+            (
+                "np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / folds)",
+                "(first.std(ddof=1) + second.std(ddof=1)) / np.sqrt(folds)",
+            ),
+            (
+                "paired = difference.std(ddof=1) / np.sqrt(folds)",
+                "paired = np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / folds)",
+            ),
+        ],
+        "balance": [
+            ("np.mean(labels == predictions)", "np.mean(labels != predictions)"),
+            ("predictions[labels == one] == one", "labels[labels == one] == predictions[0]"),
+            ("np.unique(labels, return_counts=True)", "np.unique(predictions, return_counts=True)"),
+            ("predictions[labels == one] == one", "(predictions == one) & (labels == one)"),
+            ("counts.max()", "counts[0]"),
+            ("np.mean(shares)", "np.average(shares, weights=counts)"),
+            ("np.mean(shares)", "np.median(shares)"),
+        ],
+        "queue": [
+            ("now - arrivals[first:last]", "arrivals[first:last] - now"),
+            ('side="right"', 'side="left"'),
+            ("min(waiting, largest)", "waiting"),
+            (
+                "first + min(waiting, largest)",
+                "min(first + largest, len(arrivals))",
+            ),  # does not look
+            ("min(waiting, largest)", "1"),
+            ("max(now, arrivals[first])", "arrivals[first]"),  # as if always free
+            ("per_example * (last - first)", "per_example"),
+            ("per_example * (last - first)", "per_example * largest"),
+        ],
+    },
 }
 
 
