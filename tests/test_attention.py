@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from dlbook import attention as A
-from dlbook import nn
+from dlbook import nn, race
 from dlbook.recurrent import Embedding
 from dlbook.tensor import Tensor, numerical_gradient
 from scipy.spatial.transform import Rotation
@@ -134,9 +134,7 @@ def test_a_shift_of_positions_is_a_rotation():
 
 def test_the_race_network_is_the_engine_s():
     """Its Keras layers and the engine's decoder give the same logits from the same weights."""
-    import race
-
-    model = race.transformer(7, 7, width=8, heads=2)
+    model = race.network("transformer", 7, 7, width=8, heads=2)
     twin = decoder()
     arrays = [weight.astype("float32") for weight in twin.get_weights()]
     assert [w.shape for w in model.get_weights()] == [a.shape for a in arrays]
