@@ -11,6 +11,7 @@ chapter "Future and challenges".
 """
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -264,10 +265,12 @@ def latency(function, repetitions, warm_up=3):
 def quiet():
     """Keep what compiled libraries write to the standard error stream, and show it only if something fails.
 
-    Converters and interpreters of LiteRT report every step there, past Python.
+    Converters and interpreters of LiteRT report every step there, past Python. What Python
+    programs log below the level of a warning is not shown either.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
+    kept, level = os.dup(2), logging.root.manager.disable
+    logging.disable(max(level, logging.INFO))
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
@@ -280,6 +283,7 @@ def quiet():
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+            logging.disable(level)
 
 
 class LiteNetwork:
