@@ -54,6 +54,7 @@ def keras_network(optimizer):
     )
     kinds = {
         "sgd": keras.optimizers.SGD(0.05, momentum=0.9),
+        "sgd-half": keras.optimizers.SGD(0.05, momentum=0.5),
         "adam": keras.optimizers.Adam(0.002, epsilon=1e-7),
     }
     network.compile(kinds[optimizer], keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -80,6 +81,7 @@ def torch_network(optimizer):
     )
     kinds = {
         "sgd": lambda weights: torch.optim.SGD(weights, 0.05, momentum=0.9),
+        "sgd-half": lambda weights: torch.optim.SGD(weights, 0.05, momentum=0.5),
         "adam": lambda weights: torch.optim.Adam(weights, 0.002, eps=1e-7),
     }
     return network, kinds[optimizer](network.parameters())
