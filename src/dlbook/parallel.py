@@ -95,7 +95,7 @@ def shard(step, job, worker, workers, examples):
     return np.arange(start, start + size) % examples
 
 
-def train(jobs, images, labels, *, learning_rate, workers=1, time_limit=120):
+def train(jobs, images, labels, *, learning_rate, workers=1, time_limit=240):
     """Train each job's network by gradient descent, with new processes that share every batch.
 
     One job after the other; each process computes on one core. With ``workers=1`` one process
