@@ -440,6 +440,7 @@ def load(name):
 RUN_SHA256 = {
     "fashion-cnn": "31654997e4d652b0786be4a48657f9a3b3a5ef94dbaa01dc74f3cfafd095aa7c",
     "fashion-vae": "0b884309e35f0c2883257c9960cd1bad529ad2cfd79b9c8c85c3b14b8f34cd7a",
+    "frameworks": "f4d990a42c6e9cb81c8675d8f95805832380db454dfe6e00ffcb16b1ed031a14",
     "memory": "879426fa15acafd75d024c9b02989959861e1875de51c4df1eddfdcbdfdba2a5",
     "moby": "cceb298f40937ec143fa477991ff0824b96057ec9d7c0a436cab8846dcab3d99",
     "tang": "c055c21bc5867ca33a735f9ad817d33f0bf5af8986db13b9c50ec4121621aa88",
