@@ -25,7 +25,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 # The Chinese characters of the poems and of the book, for whatever Matplotlib's own font lacks.
 HAN_FONT = Path(__file__).parent / "fonts/dlbook-han-serif.otf"
 HAN_FAMILY = "dlbook Han Serif"
-HAN_SHA256 = "092c63668963d3253e767045432d51e9ef7d32c150c7e02e89192bf4cdcea377"
+HAN_SHA256 = "ab5bc9cbdcf97acc70409fae5192c920e8e69719017590fa46f23b9c0b61875d"
 
 
 def register_han_font(path=HAN_FONT):
