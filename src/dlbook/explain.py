@@ -244,7 +244,7 @@ def _with_relu(model, relu):
 
 
 def guided_backpropagation(model, images, classes=None):
-    """Like `saliency`, but what would lower a unit's output is cut off at each ReLU on the way back.
+    """Like `saliency`, but at each ReLU on the way back negative gradients are set to zero.
 
     Parameters
     ----------
