@@ -11,7 +11,7 @@ difference : shape (cases, seeds, looks)
     Largest difference of a logit, over 100 held-out images, from plain PyTorch with the same optimiser and number
     format, after so many updates (`looks`); that of a nudged run is from the run that was not nudged.
 seconds : shape (cases, seeds, looks)
-    Of training since the look before, on one core; the first has what is compiled first.
+    Of training since the look before, on a busy machine; the first has what is compiled first.
 cases, looks, versions, script
     What the axes count, the libraries' versions, and the name of this script. A case is "program, optimiser, format",
     or "nudged, ...": Keras on TensorFlow with all initial weights multiplied by 1 + 2**-23. The optimiser "sgd-half"
