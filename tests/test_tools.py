@@ -227,6 +227,7 @@ The *caption*.
 def build_site(folder, alt):
     """Build a site of a page and a notebook with one image; return its folder and the warnings."""
     from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
 
     pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
     metadata = {"scrapbook": {"name": "curve", "mime_prefix": ""}} | ({"alt": alt} if alt else {})
@@ -246,9 +247,9 @@ def build_site(folder, alt):
         (folder / path).write_text(text)
     html = folder / "_build/html"
     warnings = io.StringIO()
-    Sphinx(
-        folder, folder, html, folder / "_build/doctrees", "html", status=None, warning=warnings
-    ).build()
+    doctrees = folder / "_build/doctrees"
+    with docutils_namespace():  # what the build registers is forgotten after it
+        Sphinx(folder, folder, html, doctrees, "html", status=None, warning=warnings).build()
     return html, warnings.getvalue()
 
 
