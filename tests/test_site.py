@@ -212,6 +212,67 @@ def test_chinese_is_shown_with_the_font_of_the_site(open_page, path):
     assert page.problems == []
 
 
+def questions(path):
+    """What the source of a chapter marks: for each question, whether each of its options is right."""
+    source = (ROOT / path).with_suffix(".md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^:::\{question\}\n(.*?)^:::$", source, re.MULTILINE | re.DOTALL)
+    return [[mark == "x" for mark in re.findall(r"^- \[(.)\] ", b, re.MULTILINE)] for b in blocks]
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_exactly_the_marked_options_are_accepted(open_page, path):
+    """Each option, when it is chosen, shows its explanation, which says whether it is right."""
+    page = open_page(path)
+    marked = questions(path)
+    assert 5 <= len(marked) <= 8
+    assert page.locator(".quiz").count() == len(marked)
+    for group, marks in zip(page.locator(".quiz").all(), marked):
+        answers = group.locator(".quiz-answer")
+        assert answers.count() == len(marks) >= 3
+        assert not any(answer.is_visible() for answer in answers.all())
+        buttons = group.locator("input").all()
+        assert {button.get_attribute("type") for button in buttons} == {
+            "radio" if sum(marks) == 1 else "checkbox"
+        }
+        for number, button in enumerate(buttons):
+            button.check()
+            (shown,) = [answer for answer in answers.all() if answer.is_visible()]
+            verdict, explanation = shown.inner_text().split(maxsplit=1)
+            assert verdict == ("Right." if marks[number] else "No.")
+            assert len(explanation) > 20
+            assert shown.evaluate(
+                "(a, b) => a.closest('.quiz-option').contains(b)", button.element_handle()
+            )
+            if sum(marks) > 1:
+                button.uncheck()
+    assert page.problems == []
+
+
+def test_a_quiz_is_answered_with_the_keyboard(open_page):
+    page = open_page("book/03-feedforward.html")
+    page.locator("#check-yourself a.headerlink").first.focus()
+    first, second = page.locator(".quiz").all()[:2]
+    focused = "document.activeElement.id"
+    for _ in range(5):
+        if page.evaluate(focused).startswith("question-"):
+            break
+        page.keyboard.press("Tab")
+    options = first.locator(".quiz-option").all()
+    assert page.evaluate(focused) == options[0].locator("input").get_attribute("id")
+    page.keyboard.press("Space")
+    assert options[0].locator(".quiz-answer").is_visible()
+    page.keyboard.press("ArrowDown")
+    assert options[1].locator(".quiz-answer").is_visible()
+    assert not options[0].locator(".quiz-answer").is_visible()
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) != "none"  # one sees where one is
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused).startswith("question-"):
+            break
+    assert page.evaluate(focused) == second.locator("input").first.get_attribute("id")
+
+
 def test_theme_switch(open_page):
     page = open_page("book/index.html", "light")
     background = "getComputedStyle(document.body).backgroundColor"
