@@ -50,8 +50,8 @@ class Question(SphinxDirective):
             button = f'<input type="{kind}" name="{name}" id="{identity}" autocomplete="off">'
             verdict = nodes.strong("", VERDICTS[marked])
             explanation.insert(0, [verdict, nodes.Text(" ")])
-            answer = nodes.container("", explanation, classes=["quiz-answer"])
-            answer["classes"].append("quiz-right" if marked else "quiz-wrong")
+            classes = ["quiz-answer", "quiz-right" if marked else "quiz-wrong"]
+            answer = nodes.container("", explanation, classes=classes)
             opening = f'<div class="quiz-option">{button}<label for="{identity}">'
             found += [
                 nodes.raw("", opening, format="html"),
@@ -71,13 +71,13 @@ class Question(SphinxDirective):
             )
         label, explanation = item
         # MyST's task lists make a box of the mark.
-        box = label[0].astext() if len(label) else ""
-        if not (isinstance(label[0], nodes.raw) and 'type="checkbox"' in box):
+        box = label[0] if label.children else None
+        if not (isinstance(box, nodes.raw) and 'type="checkbox"' in box.astext()):
             raise self.error(
                 f"an option begins with [ ] or [x]; this one does not: {words(label)!r}"
             )
-        label.pop(0)
-        return "checked" in box, label, explanation
+        label.remove(box)
+        return "checked" in box.astext(), label, explanation
 
 
 def words(node):
