@@ -5,7 +5,7 @@ import io
 import pytest
 
 CONF = """
-extensions = ["myst_parser", "quiz"]
+extensions = ["myst_nb", "quiz"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "tasklist"]
 """
 GOOD = """How many?

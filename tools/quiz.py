@@ -16,6 +16,8 @@ square ones if several are. It works without a script and with the keyboard, sin
 no buttons, as on paper, the explanations stand below their options.
 """
 
+from string import ascii_uppercase
+
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -45,8 +47,8 @@ class Question(SphinxDirective):
         found = [nodes.raw("", start, format="html"), text]
         if right > 1:
             text += nodes.paragraph("", "Choose all that are right.", classes=["quiz-several"])
-        for number, (marked, label, explanation) in enumerate(options, start=1):
-            identity = f"{name}-{number}"
+        for letter, (marked, label, explanation) in zip(ascii_uppercase, options):
+            identity = f"{name}-{letter}"
             button = f'<input type="{kind}" name="{name}" id="{identity}" autocomplete="off">'
             verdict = nodes.strong("", VERDICTS[marked])
             explanation.insert(0, [verdict, nodes.Text(" ")])
@@ -55,7 +57,8 @@ class Question(SphinxDirective):
             opening = f'<div class="quiz-option">{button}<label for="{identity}">'
             found += [
                 nodes.raw("", opening, format="html"),
-                nodes.inline("", "", *label.children),
+                # The letter is for talking about an option, and for tools that see no text in a formula.
+                nodes.inline("", "", nodes.Text(letter), *label.children),
                 nodes.raw("", '</label><div role="status">', format="html"),
                 answer,
                 nodes.raw("", "</div></div>", format="html"),
