@@ -71,7 +71,7 @@ nb_execution_mode = "off"
 html_theme = "sphinx_book_theme"
 """
 PAGE = """# Title of {n}
-
+{head}
 ## First
 
 {words}
@@ -87,6 +87,11 @@ x
 Word.
 
 ## Third
+"""
+HEAD = """
+```{at-a-glance}
+Nothing *else*.
+```
 """
 INSTRUCTORS = """# For instructors
 
@@ -147,12 +152,17 @@ def build(folder, data=DATA):
     files = {
         "conf.py": CONF,
         "index.md": "# Front\n\n" + toctree,
-        "book/01-one.md": PAGE.format(n="one", words="word " * 300),
-        "book/02-two.md": PAGE.format(n="two", words="word " * 97),
+        "book/01-one.md": PAGE.format(n="one", words="word " * 300, head=HEAD),
+        "book/02-two.md": PAGE.format(n="two", words="word " * 95, head=HEAD),
         "book/instructors.md": INSTRUCTORS,
         "book/teaching.toml": data,
         "book/results.json": json.dumps(
-            {"notebooks": {"01-one": {"seconds": [60]}, "01-one-more": {"seconds": [500, 120, 90]}}}
+            {
+                "notebooks": {
+                    "01-one": {"seconds": [60]},
+                    "01-one-more": {"seconds": [500, 120, 100]},
+                }
+            }
         ),
         "notebooks/01-one.ipynb": notebook,
         "notebooks/01-one-more.ipynb": notebook,
@@ -185,11 +195,11 @@ def test_page_for_instructors(tmp_path):
     page, warnings = build(tmp_path)
     assert warnings == ""
     rows = table_rows(page)
-    # Title, three headings, 300 words, one heading and one word below: 308; an equation.
+    # Title, two words of the head, three headings, 300 words, one heading and one word below: 310; an equation.
     assert ["1 Title of one", "300", "5 min", "3 min", "2", "9", "1½ h", "1½ h"] in rows
     # 105 words and an equation; no notebook, no exercise.
     assert ["2 Title of two", "100", "3 min", "0 min", "–", "–", "–", "½ h"] in rows
-    # 304 words, 2 minutes for the equation, 2 of running (the median), 60 for 6 points: 67.
+    # 304 words, 2 minutes for the equation, 1.7 of running (the shortest), 60 for 6 points: 67.
     assert ["1", "Begin", "1.1–1.2", "01-one-more", "chapter 1: 2", "1 h"] in rows
     # 3 minutes for chapter 2, 90 for 9 points, an hour of project: 153.
     assert ["2", "End", "2 Title of two; 1.3", "–", "chapter 1: 1, 2", "2½ h"] in rows
@@ -199,6 +209,47 @@ def test_page_for_instructors(tmp_path):
     drawing = ElementTree.fromstring(re.search(r"<svg class=\"pre.*?</svg>", page, flags=re.S)[0])
     assert "2 needs 1" in drawing.attrib["aria-label"]
     assert [node.text for node in drawing.iter("text")] == ["1 Title of one", "2 Title of two"]
+
+
+def test_head_of_a_chapter(tmp_path):
+    build(tmp_path)
+    heads = []
+    for name in ("01-one", "02-two"):
+        page = (tmp_path / f"_build/html/book/{name}.html").read_text(encoding="utf-8")
+        names, texts = (
+            [
+                re.sub(r"<[^>]+>", "", found).strip()
+                for found in re.findall(pattern, page, flags=re.S)
+            ]
+            for pattern in (r"<dt[^>]*>(.*?)</dt>", r"<dd[^>]*>(.*?)</dd>")
+        )
+        place = re.search(r'class="chapter-place">(.*?)<span style="--share: (\d+)%', page)
+        clean = [name.rstrip(":") for name in names]
+        heads.append((place.groups(), dict(zip(clean, texts, strict=True)), page))
+    (place, fields, page), (last_place, last_fields, _) = heads
+    space = "\N{NO-BREAK SPACE}"
+    assert place == ("Chapter 1 of 2", "50") and last_place == ("Chapter 2 of 2", "100")
+    assert fields == {
+        "Read": f"5{space}min",
+        "Run": f"3{space}min: notebook, notebook",
+        "Solve": f"1½{space}h for 2 exercises",
+        "You need": "Nothing else.",
+    }
+    assert 'href="../notebooks/01-one-more.html"' in page and "<em>else</em>" in page
+    assert last_fields == {
+        "Read": f"3{space}min",
+        "Run": "–",
+        "Solve": "–",
+        "Builds on": "1 Title of one",
+        "You need": "Nothing else.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(14, "15 min"), (53, "1 h"), (67, "1 h"), (70, "1¼ h"), (230, "3¾ h")]
+)
+def test_reading_times_in_words(minutes, said):
+    assert teaching.say_long(minutes).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
 @pytest.mark.parametrize(

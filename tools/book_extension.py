@@ -5,6 +5,7 @@
 - ``{exercises} SLUG`` lists the exercises of a chapter and links the students' notebook.
 - ``{history}`` renders the dates of ``src/dlbook/datasets/history.csv`` as a table with their sources.
 - ``{results}`` renders ``book/results.json`` as tables.
+- A figure that is a drawing gets a class, by which the pages show it light on dark at night.
 - Every image of a notebook gets the text that ``dlbook.figure(..., alt=...)`` stored with it; one without a text
   is a warning, and `make book` treats warnings as errors.
 - Chapter ``03-...`` has the number 3, also while chapters 1 and 2 are unwritten.
@@ -19,6 +20,7 @@ import re
 import shutil
 from base64 import b64decode
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -28,6 +30,7 @@ from dlbook import data
 from docutils import nodes
 from fontTools.ttLib import TTFont
 from myst_nb.ext.glue.utils import PendingGlueReference
+from PIL import Image
 from sphinx.directives.patches import Figure
 from sphinx.errors import ConfigError
 from sphinx.util import logging
@@ -63,14 +66,27 @@ def stored_images(path):
                 )
 
 
+def is_drawing(png):
+    """Return whether less than 15 % of an image is darker than its paper.
+
+    Curves, points and labels are; photographs and grids of digits are not. At night the pages change the lightness of
+    drawings only, because a negative of a photograph is another image.
+    """
+    with Image.open(BytesIO(png)) as image:
+        counts = image.convert("L").histogram()
+    return sum(counts[:235]) < 0.15 * sum(counts)
+
+
 def describe_notebook_images(app, doctree):
     """Give each image of a notebook page its stored text, and warn of one without."""
     path = app.env.doc2path(app.env.docname)
     if not path.endswith(".ipynb"):
         return
-    alts = {}
-    for number, figure_name, alt, file_name, _, _ in stored_images(path):
+    alts, drawings = {}, set()
+    for number, figure_name, alt, file_name, content, _ in stored_images(path):
         alts[file_name] = alt
+        if is_drawing(content):
+            drawings.add(file_name)
         if not alt.strip():
             logger.warning(
                 "%s: figure %r in cell %d has no alt text; show it with dlbook.figure(name, figure, alt=...)",
@@ -81,6 +97,8 @@ def describe_notebook_images(app, doctree):
             )
     for image in doctree.findall(nodes.image):
         image["alt"] = image.get("alt") or alts.get(Path(image["uri"]).name, "")
+        if Path(image["uri"]).name in drawings:
+            image["classes"].append("drawing")
 
 
 class GlueFigure(Figure):
@@ -112,6 +130,8 @@ class GlueFigure(Figure):
         self.options.setdefault("alt", alt)
         if "width" in size:
             self.options.setdefault("width", str(size["width"]))
+        if is_drawing(content):
+            self.options["class"] = [*self.options.get("class", []), "drawing"]
         return super().run()
 
 
@@ -308,6 +328,10 @@ def number_chapters_by_file_name(app, env):
         match = re.search(r"/(\d\d)-", docname)
         if not match:
             continue
+        if docname.startswith("notebooks/"):  # not a section of the chapter: it has no number
+            sections.clear()
+            for node in [env.titles[docname], *env.tocs[docname].findall(nodes.reference)]:
+                node.attributes.pop("secnumber", None)
         chapter = int(match[1])
         for anchor, number in sections.items():
             if number:
@@ -343,6 +367,17 @@ def show_colab_button(app, config):
             "path_to_docs": "colab",
             "launch_buttons": {"colab_url": "https://colab.research.google.com"},
         }
+
+
+# Links that are shared
+
+
+def name_site(app, pagename, templatename, context, doctree):
+    """Tell the template under which address GitHub publishes the site, which cards of shared links need."""
+    repository = app.config.book_repository
+    if repository:
+        owner, name = repository.split("/")
+        context["site_address"] = f"https://{owner.lower()}.github.io/{name}/"
 
 
 # Accessibility
@@ -431,6 +466,7 @@ def setup(app):
     app.connect("doctree-read", describe_notebook_images)
     app.connect("doctree-read", note_quoted_notebooks)
     # Later than Sphinx's and the theme's own handlers, which have the default priority, 500.
+    app.connect("html-page-context", name_site)
     app.connect("html-page-context", make_accessible, priority=900)
     app.connect("html-page-context", mark_chinese, priority=900)
     app.connect("env-get-updated", number_chapters_by_file_name, priority=900)

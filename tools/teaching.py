@@ -1,11 +1,13 @@
-"""Sphinx directives of the page for instructors; book/teaching.toml is their data.
+"""Sphinx directives of the page for instructors and of the chapters' heads; book/teaching.toml is their data.
+
+- ``{at-a-glance}``, below a chapter's title, says how long it takes to read, run and solve, and what it builds on.
 
 - ``{workload}`` is a table of the chapters: minutes to read, to run and to solve the exercises.
 - ``{syllabus} WEEKS`` is the table of one course, with what each week asks for and how long that takes.
 - ``{prerequisites}`` draws which chapter needs which, and says the same in a table.
 
 Nothing is estimated twice. Reading takes as long as the words and displays of the built pages at the rates of
-book/teaching.toml, running as long as the median run in book/results.json, the exercises as long as their points.
+book/teaching.toml, running as long as the shortest run in book/results.json, the exercises as long as their points.
 A name in book/teaching.toml that the book does not have stops the build.
 """
 
@@ -14,7 +16,6 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from book_extension import NO_BREAK_SPACE, read_exercises
 from docutils import nodes
@@ -156,7 +157,7 @@ class Book:
         return sorted(path.stem for path in self.root.glob(f"notebooks/{slug}*.ipynb"))
 
     def running_minutes(self, names):
-        """The sum of the median times of notebooks, in minutes, or None if one was not measured yet."""
+        """The sum of the shortest times of notebooks, in minutes, or None if one was not measured yet."""
         path = self.root / "book/results.json"
         results = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else {}
         for name in names:
@@ -164,7 +165,7 @@ class Book:
                 raise TeachingError(f"{DATA}: no notebook {name!r}")
         if not all(name in results for name in names):
             return None
-        return sum(median(results[name]["seconds"]) for name in names) / 60
+        return sum(min(results[name]["seconds"]) for name in names) / 60
 
     def exercises(self, slug):
         """The points of a chapter's exercises, in their order."""
@@ -400,6 +401,73 @@ def prerequisites_nodes(book, docname):
     return [nodes.raw("", draw(chapters, titles), format="html"), table]
 
 
+# The head of a chapter
+
+
+def glance(book, docname, conditions):
+    """Return what stands below a chapter's title; `conditions` are the paragraphs that say what else one needs."""
+    slug = docname.removeprefix("book/")
+    if slug not in book.slugs():
+        raise TeachingError(f"{docname}: {{at-a-glance}} belongs on the page of a chapter")
+    data = read_data(book.root)
+    slugs, points = book.slugs(), book.exercises(slug)
+    read = reading_minutes(*count(book.env.get_doctree(docname)), data["rates"])
+    names = book.notebooks(slug)
+    run = book.running_minutes(names)
+
+    links = [
+        link(book, docname, name, "", notebook_label(book, name), folder="notebooks")
+        for name in names
+    ]
+    time = "not measured yet" if run is None else say_minutes(run)
+    fields = [
+        ("Read", [nodes.Text(say_long(read))]),
+        ("Run", [nodes.Text(f"{time}: "), *joined(links)] if links else [nodes.Text("–")]),
+        (
+            "Solve",
+            [nodes.Text(f"{say_hours(sum(points) * data['rates']['minutes_per_point'])} for ")]
+            + [nodes.reference("", f"{len(points)} exercises", refuri="#exercises", internal=True)]
+            if points
+            else [nodes.Text("–")],
+        ),
+    ]
+    check_prerequisites(data["chapter"], slugs)
+    facts = data["chapter"][slug]
+    for name, others in (("Builds on", facts.get("needs")), ("Helped by", facts.get("helps"))):
+        if others:
+            chapters = [
+                link(book, docname, other, "", f"{int(other[:2])} {book.title(other)}")
+                for other in others
+            ]
+            fields.append((name, joined(chapters)))
+    field_list = nodes.field_list(classes=["at-a-glance"])
+    for name, content in fields:
+        body = nodes.field_body("", nodes.paragraph("", "", *content))
+        field_list += nodes.field("", nodes.field_name("", name), body)
+    field_list += nodes.field(
+        "", nodes.field_name("", "You need"), nodes.field_body("", *conditions)
+    )
+    share = 100 * (slugs.index(slug) + 1) / len(slugs)
+    place = (
+        f'<p class="chapter-place">Chapter {int(slug[:2])} of {len(slugs)}'
+        f'<span style="--share: {share:.0f}%"></span></p>'
+    )
+    return [nodes.raw("", place, format="html"), field_list]
+
+
+def notebook_label(book, name):
+    """Return what comes after the colon in a notebook's title, or, where there is none, "notebook"."""
+    return book.env.titles[f"notebooks/{name}"].astext().partition(": ")[2] or "notebook"
+
+
+def say_long(minutes):
+    """Return minutes as minutes, or, from an hour on, as hours to the nearest quarter."""
+    hours, quarters = divmod(round(minutes / 15), 4)
+    if hours == 0:
+        return say_minutes(minutes)
+    return f"{hours}{' ¼½¾'[quarters].strip()}{NO_BREAK_SPACE}h"
+
+
 # Directives: each leaves a mark, which is replaced when all pages have been read.
 
 
@@ -422,6 +490,19 @@ class Teaching(SphinxDirective):
         return self.mark()
 
 
+class AtAGlance(Teaching):
+    """The head of a chapter; the content says what one needs besides other chapters."""
+
+    has_content = True
+
+    def run(self):
+        if not self.content:
+            raise self.error("{at-a-glance} needs a content: what readers need to know")
+        [mark] = self.mark()
+        self.state.nested_parse(self.content, self.content_offset, mark)
+        return [mark]
+
+
 class Syllabus(Teaching):
     """The table of one course."""
 
@@ -441,6 +522,8 @@ def fill(app, doctree, docname):
             new = [workload_table(book, docname)]
         elif mark["kind"] == "syllabus":
             new = [syllabus_table(book, docname, mark["weeks"])]
+        elif mark["kind"] == "at-a-glance":
+            new = glance(book, docname, mark.children)
         else:
             new = prerequisites_nodes(book, docname)
         mark.replace_self(new)
@@ -449,6 +532,7 @@ def fill(app, doctree, docname):
 def setup(app):
     """Register the directives with Sphinx."""
     app.add_node(Mark)
+    app.add_directive("at-a-glance", AtAGlance)
     app.add_directive("workload", Teaching)
     app.add_directive("prerequisites", Teaching)
     app.add_directive("syllabus", Syllabus)
