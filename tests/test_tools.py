@@ -5,10 +5,12 @@ import io
 import json
 import subprocess
 import zipfile
+from types import SimpleNamespace
 
 import book_extension
 import chromium
 import colab
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -262,6 +264,32 @@ def test_figures_of_notebooks_carry_number_caption_and_text(tmp_path):
     assert '<span class="std std-numref">Fig. 3.1</span>' in page
     assert '<span class="caption-number">Fig. 3.1 </span>' in page
     assert "The <em>caption</em>." in page
+
+
+def test_drawings_are_told_from_pictures():
+    fig, ax = plt.subplots()
+    ax.plot(range(9), "k", linewidth=3)
+    assert book_extension.is_drawing(png(fig))
+    fig, ax = plt.subplots()
+    ax.imshow(np.linspace(0, 1, 64).reshape(8, 8), cmap="gray")
+    assert not book_extension.is_drawing(png(fig))
+
+
+def png(fig):
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    plt.close(fig)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("repository", "address"), [("Owner/book", "https://owner.github.io/book/"), (None, None)]
+)
+def test_cards_of_shared_links_have_whole_addresses(repository, address):
+    app = SimpleNamespace(config=SimpleNamespace(book_repository=repository))
+    context = {}
+    book_extension.name_site(app, "book/01-history", "page.html", context, None)
+    assert context.get("site_address") == address
 
 
 def test_figure_without_text_is_a_warning(tmp_path):
