@@ -100,7 +100,7 @@ def open_page(contexts, site):
         )
         page.goto(urljoin(site, path))
         page.wait_for_load_state("networkidle")
-        page.evaluate("window.MathJax?.startup?.promise.then(() => null)")
+        page.evaluate("document.fonts.ready.then(() => null)")
         return page
 
     yield open_page
@@ -127,6 +127,16 @@ def accessibility_problems(page):
     return results.generate_report() if results.violations_count else ""
 
 
+# A formula is MathML, has nothing left of its LaTeX, and takes up room where the page shows it.
+BAD_FORMULAS = r"""() => [...document.querySelectorAll('.math')].filter(formula => {
+    const all = formula.querySelectorAll('math');
+    const size = all[0]?.getBoundingClientRect();
+    return all.length != 1 || all[0].namespaceURI != 'http://www.w3.org/1998/Math/MathML'
+        || formula.querySelector('merror, script') || /[\\$]/.test(formula.textContent)
+        || formula.checkVisibility() && !(size.width > 2 && size.height > 2);
+}).map(formula => formula.outerHTML)"""
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_page_in_browser(open_page, path, theme):
@@ -138,8 +148,7 @@ def test_page_in_browser(open_page, path, theme):
         )
         == []
     )
-    assert page.locator(".math mjx-container").count() == page.locator(".math").count()
-    assert page.locator("mjx-merror").count() == 0
+    assert page.evaluate(BAD_FORMULAS) == []
     assert accessibility_problems(page) == ""
     assert page.problems == []
 
@@ -172,7 +181,10 @@ def test_wide_page_shows_code_whole(open_page, path):
 @pytest.mark.parametrize("path", CHAPTERS)
 def test_chapter_is_complete(open_page, path):
     page = open_page(path)
-    assert page.locator("mjx-container").count() > 0
+    assert page.locator("span.math math").count() > 0
+    source = (ROOT / path).with_suffix(".md").read_text(encoding="utf-8")
+    fences = len(re.findall(r"^\$\$", source, re.MULTILINE))
+    assert page.locator("div.math math[display=block]").count() == fences / 2
     text = page.inner_text("main")
     assert "undefined" not in text and "{glue" not in text and "{numref" not in text
     assert page.locator("figure figcaption .caption-number").count() > 0
@@ -210,6 +222,43 @@ def test_chinese_is_shown_with_the_font_of_the_site(open_page, path):
         assert served == len(re.findall(f"[{CHINESE}]", text)), (text, fonts)
     inspector.detach()
     assert page.problems == []
+
+
+@pytest.mark.parametrize("path", ["book/notation.html", *CHAPTERS])
+def test_formulas_are_shown_with_the_font_of_the_site(open_page, path):
+    """Of each different character in a formula, one."""
+    page = open_page(path)
+    assert page.evaluate("document.fonts.check('16px \"dlbook Math\"', 'x')")
+    # A sign without a shape, such as the one that says "function of", comes from no font.
+    find = """() => {
+        const seen = new Set();
+        return [...document.querySelectorAll('math :is(mi, mn, mo, mtext)')]
+            .filter(e => e.checkVisibility() && /[^\\s\\p{Cf}]/u.test(e.textContent))
+            .filter(e => [...e.textContent].some(c => !seen.has(c) && seen.add(c)))
+            .map((e, i) => (e.dataset.character = i, e.textContent));
+    }"""
+    texts = page.evaluate(find)
+    inspector = page.context.new_cdp_session(page)
+    inspector.send("DOM.enable")
+    inspector.send("CSS.enable")
+    root = inspector.send("DOM.getDocument")["root"]["nodeId"]
+    for number, text in enumerate(texts):
+        where = {"nodeId": root, "selector": f"[data-character='{number}']"}
+        node = {"nodeId": inspector.send("DOM.querySelector", where)["nodeId"]}
+        fonts = inspector.send("CSS.getPlatformFontsForNode", node)["fonts"]
+        assert all(font["isCustomFont"] for font in fonts), (text, fonts)
+    inspector.detach()
+    assert len(texts) > 10
+
+
+def test_wide_formula_is_scrolled_with_the_keyboard(open_page):
+    page = open_page("book/03-feedforward.html", size=NARROW)
+    formula = page.locator("#equation-eq-forward .formula")
+    assert formula.evaluate("e => e.scrollWidth > e.clientWidth")
+    formula.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
 
 
 def questions(path):
