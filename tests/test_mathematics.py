@@ -76,6 +76,15 @@ def test_formulas_are_xml_without_names_of_characters():
     assert set(re.findall(r"&(\w+);", mathml)) <= {"lt", "gt", "amp", "quot"}
 
 
+def test_punctuation_stays_with_its_formula():
+    span = '<span class="math notranslate nohighlight"><math><mi>x</mi></math></span>'
+    context = {"body": f"<p>Let {span}, as ({span}) says, be {span} or so.</p>"}
+    mathematics.keep_punctuation(None, "page", "page.html", context, None)
+    assert context["body"] == (
+        f'<p>Let <span class="unbroken">{span},</span> as <span class="unbroken">({span})</span> says, be {span} or so.</p>'
+    )
+
+
 @pytest.mark.parametrize(
     ("latex", "message"),
     [

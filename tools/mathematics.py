@@ -156,8 +156,22 @@ def visit_display(self, node):
     raise nodes.SkipNode
 
 
+def keep_punctuation(app, pagename, templatename, context, doctree):
+    """Keep a bracket before a formula, and the comma or full stop after it, in the line of the formula."""
+    if "body" in context:
+        context["body"] = re.sub(
+            r'([(“]*)(<span class="math[^"]*"><math.*?</math></span>)([)”’,.;:?]*)',
+            lambda found: (
+                f'<span class="unbroken">{found[0]}</span>' if found[1] or found[3] else found[0]
+            ),
+            context["body"],
+            flags=re.DOTALL,
+        )
+
+
 def setup(app):
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_display, None))
+    app.connect("html-page-context", keep_punctuation)
     app.add_css_file("mathematics.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -412,7 +412,11 @@ def glance(book, docname, conditions):
     data = read_data(book.root)
     slugs, points = book.slugs(), book.exercises(slug)
     read = reading_minutes(*count(book.env.get_doctree(docname)), data["rates"])
-    names = book.notebooks(slug)
+    in_order = book.env.toctree_includes.get(docname, [])
+    names = sorted(
+        book.notebooks(slug),
+        key=lambda name: [*in_order, f"notebooks/{name}"].index(f"notebooks/{name}"),
+    )
     run = book.running_minutes(names)
 
     links = [
@@ -456,8 +460,9 @@ def glance(book, docname, conditions):
 
 
 def notebook_label(book, name):
-    """Return what comes after the colon in a notebook's title, or, where there is none, "notebook"."""
-    return book.env.titles[f"notebooks/{name}"].astext().partition(": ")[2] or "notebook"
+    """Return what comes after the colon or question mark in a notebook's title, or, where there is none, "notebook"."""
+    title = book.env.titles[f"notebooks/{name}"].astext()
+    return re.split("[:?] ", title, maxsplit=1)[-1] if re.search("[:?] ", title) else "notebook"
 
 
 def say_long(minutes):
