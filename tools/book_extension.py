@@ -196,7 +196,10 @@ class Exercises(SphinxDirective):
             links += nodes.Text(" or ")
             links += nodes.reference("", "open it in Colab", refuri=address)
         links += nodes.Text(".")
-        return [*self.parse_text_to_nodes("\n".join(lines)), links]
+        found = self.parse_text_to_nodes("\n".join(lines))
+        for item, (title, _) in zip(found[0], exercises):
+            item["ids"].append(nodes.make_id(f"exercise-{title}"))
+        return [*found, links]
 
 
 def copy_student_notebooks(app, exception):

@@ -41,7 +41,9 @@ class Question(SphinxDirective):
                 f"a question needs right and wrong options; this one has {right} right of {len(options)}"
             )
         kind = "radio" if right == 1 else "checkbox"
-        name = f"question-{self.env.new_serialno('question') + 1}"
+        # From the text, so that a link to a question stays when another one is put before it.
+        slug = nodes.make_id(content[0].astext())[:60].rpartition("-")[0]
+        name = f"question-{slug}"
         text = nodes.container("", *content[:-1], classes=["quiz-question"], ids=[f"{name}-text"])
         start = f'<div class="quiz" role="group" aria-labelledby="{name}-text">'
         found = [nodes.raw("", start, format="html"), text]

@@ -52,7 +52,11 @@ def math_text(latex):
         # Of the commands for fractions, pylatexenc reads digits without braces after one only.
         latex = re.sub(r"\\[td]frac\b", r"\\frac", latex)
         return unicodedata.normalize("NFKC", latex_to_text(latex))
-    except (KeyError, IndexError, ValueError):  # what pylatexenc raises where an argument is missing
+    except (
+        KeyError,
+        IndexError,
+        ValueError,
+    ):  # what pylatexenc raises where an argument is missing
         return latex
 
 
@@ -95,7 +99,7 @@ class Entries:
         elif isinstance(node, (nodes.math, nodes.math_block)):
             self.texts.append(math_text(node.astext()))
         elif isinstance(node, nodes.raw):
-            if "html" in node.get("format", ""):
+            if "html" in node.get("format", "") and "headerlink" not in node.astext():
                 # The tags of a box or a button stand between words, those of a span may stand within one.
                 text = re.sub(r"</?(?:div|p|td|th|li|br|tr)\b[^>]*>", " ", node.astext())
                 self.texts.append(unescape(re.sub(r"<[^>]+>", "", text)))
@@ -136,7 +140,9 @@ class Entries:
                 self.texts.append(" ")
 
     def lists(self):
-        entries = [[anchor, title, squeeze("".join(texts))] for anchor, title, texts in self.entries]
+        entries = [
+            [anchor, title, squeeze("".join(texts))] for anchor, title, texts in self.entries
+        ]
         return [entry for entry in entries if entry[1] or entry[2]]
 
 
