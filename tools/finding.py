@@ -45,7 +45,11 @@ class IndexedInclude(LiteralInclude):
                 pieces[anchor] = pieces.get(anchor, 0) + 1
                 block["ids"].append(anchor if pieces[anchor] == 1 else f"{anchor}-{pieces[anchor]}")
             if not name.rpartition(".")[2].startswith("_"):
-                entries = [("single", name, block["ids"][0], "", None)]
+                # The brackets keep the function attention() apart from the term attention.
+                called = "()" if re.search(r"^\s*def ", block.astext(), re.MULTILINE) else ""
+                if re.search(r"^\s*class ", block.astext(), re.MULTILINE):
+                    called = ""
+                entries = [("single", name + called, block["ids"][0], "", None)]
                 found.insert(0, addnodes.index(entries=entries))
         return found
 
@@ -93,6 +97,8 @@ def add_entries(app, env):
                 continue
             glossary, anchor = known[use["reftarget"].lower()]
             section = section_of(use)
+            if inside(use, "quiz-question") or inside(use, "quiz-answer"):
+                continue
             if docname != glossary and section is not None and anchor in names:
                 add_entry(entries, docname, names[anchor], section["ids"][0])
         if re.match(r"book/\d\d-", docname):
@@ -187,9 +193,12 @@ def entry_node(app, places, name, targets, letter):
     if found and not found[0][0]:
         text = places.link(found.pop(0)[1:], text)
     paragraph += text
-    for number, (_, *target) in enumerate(found):
+    labels = {}  # a section may use a term and show its code
+    for _, *target in found:
+        labels.setdefault(places.label(*target[:2]), target)
+    for number, (label, target) in enumerate(labels.items()):
         paragraph += nodes.Text(", " if number else ": ")
-        paragraph += places.link(tuple(target), nodes.inline("", places.label(*target[:2])))
+        paragraph += places.link(target, nodes.inline("", label))
     return nodes.list_item("", paragraph)
 
 
@@ -230,14 +239,14 @@ class Places:
         title = self.app.env.titles[page].astext()
         if section is None:
             return title
-        section_id = section["ids"][0]
-        if isinstance(section.parent, nodes.document):
-            number = self.app.env.toc_secnumbers.get(page, {}).get("")
-        else:
-            number = self.app.env.toc_secnumbers.get(page, {}).get(f"#{section_id}")
-            title = section[0].astext()
+        numbers = self.app.env.toc_secnumbers.get(page, {})
+        number = numbers.get(f"#{section['ids'][0]}") or numbers.get("")
+        if isinstance(section.parent, nodes.section):
+            title = f"{title}: {section[0].astext()}"
+            if re.match(r"book/\d\d-", page):
+                title = section[0].astext()
         if page.startswith("notebooks/"):
-            return f"notebook, {title}"
+            return f"Notebook {title}"
         return f"{'.'.join(map(str, number))} {title}" if number else title
 
 

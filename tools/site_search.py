@@ -50,7 +50,7 @@ def math_text(latex):
     """
     try:
         # Of the commands for fractions, pylatexenc reads digits without braces after one only.
-        latex = re.sub(r"\\[td]frac\b", r"\\frac", latex)
+        latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
         return unicodedata.normalize("NFKC", latex_to_text(latex))
     except (
         KeyError,
@@ -174,7 +174,9 @@ class SectionIndex(IndexBuilder):
         self.pages = {}
 
     def feed(self, docname, filename, title, doctree):
-        """Take in a page when it is written."""
+        """Take in a page when it is written; not the index, which only repeats names."""
+        if docname == "book/term-index":
+            return
         title = re.sub(r"^[\d.]+\s", "", re.sub(r"<[^>]+>", "", unescape(title)))
         chapter = re.match(r"book/(\d\d)-", docname)
         if chapter:
