@@ -18,6 +18,7 @@ from pathlib import Path
 
 from book_extension import stored_images
 from docutils import nodes
+from site_search import chinese_name
 from sphinx import addnodes
 from sphinx.directives.code import LiteralInclude
 from sphinx.environment.adapters.indexentries import IndexEntries
@@ -59,18 +60,6 @@ def section_of(node):
     while node is not None and not isinstance(node, nodes.section):
         node = node.parent
     return node
-
-
-def chinese_name(definition):
-    """The Chinese name at the beginning of a definition of the glossary, or None.
-
-    A name of another script may stand before the brackets, as in Adam（自适应矩估计）.
-    """
-    text = definition.astext().split(".")[0].strip()
-    if not re.search(r"[\u4e00-\u9fff]", text):
-        return None
-    inner = re.fullmatch(r"[^\u4e00-\u9fff]*（(.+)）", text)
-    return inner[1] if inner else text
 
 
 def add_entries(app, env):
@@ -318,12 +307,11 @@ def add_links(app, doctree, docname):
         ):
             wrap(node, node["ids"].pop(0) if node["ids"] else in_section(node, "table"), "table")
 
-    if not is_notebook:
-        for node in list(doctree.findall(nodes.literal_block)):
-            if "literal-block-wrapper" not in node.parent.get("classes", ()):
-                wrap(
-                    node, node["ids"].pop(0) if node["ids"] else in_section(node, "code"), "listing"
-                )
+    for node in list(doctree.findall(nodes.literal_block)):
+        # The cells of a notebook are many, and stand below their heading.
+        if "literal-block-wrapper" not in node.parent["classes"] and not inside(node, "cell"):
+            anchor = node["ids"].pop(0) if node["ids"] else in_section(node, "code")
+            wrap(node, anchor, "listing")
 
     for node in doctree.findall(nodes.container):
         if "quiz-question" in node["classes"]:

@@ -121,7 +121,8 @@ class Entries:
         ):
             terms = [term for term in node.children if isinstance(term, nodes.term)]
             title = ", ".join(plain(term) for term in terms)
-            self.within(node[-1], terms[0]["ids"][0], f"{title} {chinese_name(node[-1])}")
+            name = chinese_name(node[-1])
+            self.within(node[-1], terms[0]["ids"][0], f"{title} ({name})" if name else title)
         elif isinstance(node, nodes.citation):
             label, reference = node.children
             self.within(reference, node["ids"][0], f"[{plain(label)}]")
@@ -161,9 +162,15 @@ def plain(node):
 
 
 def chinese_name(definition):
-    """The Chinese name with which a definition of the glossary begins, in brackets."""
-    name = re.match(r"(.*?)(?:\.|。)", plain(definition[0])) if len(definition) else None
-    return f"({name[1]})" if name and re.search(r"[\u4e00-\u9fff]", name[1]) else ""
+    """The Chinese name with which a definition of the glossary begins, or None.
+
+    A name in another script may stand before the brackets, as in Adam（自适应矩估计）.
+    """
+    name = plain(definition).split(".")[0]
+    if not re.search(r"[\u4e00-\u9fff]", name):
+        return None
+    inner = re.fullmatch(r"[^\u4e00-\u9fff]*（(.+)）", name)
+    return inner[1] if inner else name
 
 
 class SectionIndex(IndexBuilder):
