@@ -47,9 +47,8 @@ class IndexedInclude(LiteralInclude):
                 block["ids"].append(anchor if pieces[anchor] == 1 else f"{anchor}-{pieces[anchor]}")
             if not name.rpartition(".")[2].startswith("_"):
                 # The brackets keep the function attention() apart from the term attention.
-                called = "()" if re.search(r"^\s*def ", block.astext(), re.MULTILINE) else ""
-                if re.search(r"^\s*class ", block.astext(), re.MULTILINE):
-                    called = ""
+                kind = re.search(r"^\s*(def|class) ", block.astext(), re.MULTILINE)
+                called = "()" if kind and kind[1] == "def" else ""
                 entries = [("single", name + called, block["ids"][0], "", None)]
                 found.insert(0, addnodes.index(entries=entries))
         return found
@@ -126,9 +125,12 @@ class TermIndex(SphinxDirective):
 
 
 def write_index(app, doctree, docname):
-    """Put the index into its page."""
+    """Put the index into its page; LaTeX makes one of its own, after the last page, and gets no such page."""
     for place in list(doctree.findall(term_index)):
-        place.replace_self(index_nodes(app, docname) if app.builder.format == "html" else [])
+        if app.builder.format == "html":
+            place.replace_self(index_nodes(app, docname))
+        else:
+            section_of(place).replace_self([])
 
 
 def index_nodes(app, docname):

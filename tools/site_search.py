@@ -101,7 +101,7 @@ class Entries:
         elif isinstance(node, nodes.raw):
             if "html" in node.get("format", "") and "headerlink" not in node.astext():
                 # The tags of a box or a button stand between words, those of a span may stand within one.
-                text = re.sub(r"</?(?:div|p|td|th|li|br|tr)\b[^>]*>", " ", node.astext())
+                text = re.sub(r"</?(?:div|p|td|th|li|br|tr|dt|dd)\b[^>]*>", " ", node.astext())
                 self.texts.append(unescape(re.sub(r"<[^>]+>", "", text)))
         elif isinstance(node, nodes.image):
             self.texts.append(f" {node.get('alt', '')} ")
