@@ -39,6 +39,7 @@ OPF = "http://www.idpf.org/2007/opf"
 class BookEpub(Epub3Builder):
     """An EPUB without what belongs to a site."""
 
+    html_tag = Epub3Builder.html_tag.replace(">", ' lang="en" xml:lang="en">')
     media_types = Epub3Builder.media_types | {".woff": "font/woff", ".woff2": "font/woff2"}
 
     def init(self):
