@@ -187,7 +187,7 @@ class Exercises(SphinxDirective):
 
         link_target = f"exercises/{slug}.ipynb"  # copy_student_notebooks puts it there
         to_site_root = "../" * self.env.docname.count("/")
-        links = nodes.paragraph()
+        links = nodes.paragraph(classes=["site-only"])  # a file beside the pages
         links += nodes.reference(
             "", "Download the exercise notebook", refuri=to_site_root + link_target
         )
@@ -394,6 +394,8 @@ def make_accessible(app, pagename, templatename, context, doctree):
         # The corner of a pandas table is not the heading of anything.
         context["body"] = context["body"].replace("<th></th>", "<td></td>")
 
+    if "generate_toctree_html" not in context:
+        return  # an EPUB has no sidebar
     # The arrows that open a chapter in the sidebar have no name.
     write_toctree = context["generate_toctree_html"]
 
@@ -441,7 +443,7 @@ def write_page_font(app, exception):
     """
     if exception is not None or app.builder.format != "html":
         return
-    texts = (path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html"))
+    texts = (path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.*html"))
     characters = set().union(*map(wide_characters, texts))
     if not characters:
         return  # no page will ask for it
