@@ -1,7 +1,7 @@
 # Each target calls a standard tool or a short script in tools/. `make help` lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint read lab notebooks reseed bench assignments clean
+.PHONY: help book pdf test lint read lab notebooks reseed bench assignments clean
 
 BIN := .venv/bin
 NB ?=
@@ -17,6 +17,12 @@ book: .venv/installed assignments ## build the HTML book from the stored outputs
 	$(BIN)/jupyter-book build . -q -W -n --keep-going
 	$(BIN)/python tools/colab.py
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
+
+pdf: .venv/installed assignments ## build the book as one PDF with XeLaTeX
+	@$(BIN)/python tools/pdf.py --check
+	@rm -rf _build/latex _build/.doctrees _build/jupyter_execute
+	$(BIN)/jupyter-book build . -q -W -n --keep-going --builder custom --custom-builder latex
+	$(BIN)/python tools/pdf.py
 
 test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)

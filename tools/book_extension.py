@@ -187,7 +187,7 @@ class Exercises(SphinxDirective):
 
         link_target = f"exercises/{slug}.ipynb"  # copy_student_notebooks puts it there
         to_site_root = "../" * self.env.docname.count("/")
-        links = nodes.paragraph()
+        links = nodes.paragraph(classes=["site-only"])  # a file beside the pages
         links += nodes.reference(
             "", "Download the exercise notebook", refuri=to_site_root + link_target
         )
@@ -298,6 +298,8 @@ class Results(SphinxDirective):
         tables = []
         for slug, result in json.loads(source.read_text(encoding="utf-8"))["notebooks"].items():
             self.env.note_dependency(f"notebooks/{slug}.ipynb")
+            if not any(number.get("about") for number in result["numbers"].values()):
+                continue
             try:
                 tables.append(
                     results_table(slug, result, stored_numbers(root / f"notebooks/{slug}.ipynb"))

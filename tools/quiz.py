@@ -13,15 +13,22 @@
 
 becomes a group of buttons, each of which shows its explanation when it is chosen: round ones if one option is right,
 square ones if several are. It works without a script and with the keyboard, since the browser does it; where there are
-no buttons, as on paper, the explanations stand below their options.
+no buttons, as on paper, the explanations stand below their options. In a PDF or an EPUB the questions of a section are
+numbered lists, and the answers stand after the last one.
 """
 
 from string import ascii_uppercase
 
 from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 VERDICTS = {True: "Right.", False: "No."}
+SITES = {"html", "dirhtml", "singlehtml"}  # the builders whose pages have buttons
+
+
+class Quiz(nodes.General, nodes.Element):
+    """One question, as a site shows it."""
 
 
 class Question(SphinxDirective):
@@ -63,7 +70,7 @@ class Question(SphinxDirective):
                 answer,
                 nodes.raw("", "</div></div>", format="html"),
             ]
-        return [*found, nodes.raw("", "</div>", format="html")]
+        return [Quiz("", *found, nodes.raw("", "</div>", format="html"))]
 
     def option(self, item):
         """Whether an item of the list is right, its text, and its explanation."""
@@ -89,6 +96,51 @@ def words(node):
     return "".join(texts).strip()[:60]
 
 
+def letters(*items):
+    """A list A, B, C."""
+    return nodes.enumerated_list("", *items, enumtype="upperalpha", prefix="", suffix=".")
+
+
+def numbered(number, *content):
+    """A list of one item with this number."""
+    item = nodes.list_item("", *content)
+    return nodes.enumerated_list(
+        "", item, enumtype="arabic", prefix="", suffix=".", start=number, classes=["quiz-number"]
+    )
+
+
+class PlainQuestions(SphinxPostTransform):
+    """Write the questions of a section as lists, and their answers after the last one, where there are no buttons."""
+
+    default_priority = 4  # before whatever looks at lists
+
+    def is_supported(self):
+        return self.app.builder.name not in SITES
+
+    def run(self, **kwargs):
+        sections = {}  # in the order of the document; a node is no key
+        for quiz in list(self.document.findall(Quiz)):
+            sections.setdefault(id(quiz.parent), (quiz.parent, []))[1].append(quiz)
+        for section, quizzes in sections.values():
+            answers = nodes.container("", classes=["quiz-answers"])
+            for number, quiz in enumerate(quizzes, start=1):
+                text, *parts = (part for part in quiz if not isinstance(part, nodes.raw))
+                options, explanations = parts[::2], parts[1::2]
+                # Without the letter, which the list has.
+                labels = [nodes.paragraph("", "", *option.children[1:]) for option in options]
+                question = [*text.children, letters(*(nodes.list_item("", p) for p in labels))]
+                found = (nodes.list_item("", *explanation.children) for explanation in explanations)
+                quiz.replace_self(numbered(number, *question))
+                answers += numbered(number, letters(*found))
+            section += [nodes.rubric("", "Answers"), answers]
+
+
+def leave(translator, node):
+    """Write nothing but what the node contains."""
+
+
 def setup(app):
+    app.add_node(Quiz, html=(leave, leave))
     app.add_directive("question", Question)
+    app.add_post_transform(PlainQuestions)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

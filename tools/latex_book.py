@@ -1,0 +1,165 @@
+"""Sphinx extension: what the book needs to become one PDF; ``make pdf`` runs LaTeX on what this writes.
+
+- The settings of Sphinx's LaTeX builder; the design is that of ``tools/latex/dlbook.sty``.
+- The front page becomes a chapter without number, and so do the pages of the back matter, so that the numbers of
+  chapters, figures and equations are those of the site.
+- What only a site can have, such as links to files beside its pages, is left out.
+"""
+
+import re
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+
+def latex(text):
+    """Return a node with LaTeX code."""
+    return nodes.raw("", text + "\n", format="latex")
+
+
+class LatexOnly(SphinxPostTransform):
+    """A change of the one document that Sphinx's LaTeX builder makes of all pages."""
+
+    formats = ("latex",)
+    default_priority = 5  # before Sphinx's own, which look for tables and footnotes
+
+
+class NumberChaptersOnly(LatexOnly):
+    """Let only chapters have numbers, and give the front page a heading of its own."""
+
+    def run(self, **kwargs):
+        front = self.document.next_node(nodes.section)
+        own = [node for node in front if not isinstance(node, nodes.title) and not has_pages(node)]
+        pages = [node for node in front if has_pages(node)]
+        if not pages:
+            return  # a document of one page
+        about = nodes.section("", nodes.title("", "About this book"), *own, ids=["about-this-book"])
+        front[1:] = [
+            latex(r"\setcounter{secnumdepth}{-1}"),
+            about,
+            latex(r"\setcounter{secnumdepth}{1}"),
+            pages[0],
+            latex(r"\backmatterofbook"),
+            *pages[1:],
+        ]
+
+
+def has_pages(node):
+    """Whether a part of the front page is a list of pages, in whose place Sphinx has put these."""
+    return node.next_node(addnodes.start_of_file) is not None
+
+
+class LeaveOutLinksToFiles(LatexOnly):
+    """Take away what only a site can have: links to files beside its pages."""
+
+    def run(self, **kwargs):
+        for paragraph in list(self.document.findall(nodes.paragraph)):
+            if "site-only" in paragraph["classes"]:
+                paragraph.parent.remove(paragraph)
+
+
+# Tables
+
+LINE = 450  # points
+SIZE = 10  # of the text of a table, in points
+GAP = 12  # between two columns
+
+
+def width(cell):
+    """Return about how wide a cell is, in points, if it has one line, and how wide its longest word is."""
+    whole = word = longest = 0
+    for text in cell.findall(nodes.Text):
+        content = text.astext()
+        if isinstance(text.parent, nodes.math):
+            # A command is one sign; braces and marks of indices are none; a formula is not broken.
+            signs = re.sub(r"\\[a-zA-Z]+|\\.", "x", content)
+            content = re.sub(r"[\s{}_^]", "", signs)
+        for character in content:
+            size = SIZE * (1 if ord(character) > 0x2E80 else 0.56)
+            whole += size
+            word = 0 if character in " \n-/" else word + size
+            longest = max(longest, word)
+    return whole, longest
+
+
+def column_widths(rows):
+    """Return the widths of the columns of a table, as shares of the line; `rows` are lists of cells."""
+    natural = [max(width(cell)[0] for cell in column) for column in zip(*rows, strict=True)]
+    least = [max(width(cell)[1] for cell in column) for column in zip(*rows, strict=True)]
+    room = LINE - GAP * len(natural)
+    if sum(natural) > room:
+        # Each column gets its longest word, and the rest according to how much more it has.
+        rest = max(0, room - sum(least))
+        wishes = [(whole - word) ** 0.7 for whole, word in zip(natural, least, strict=True)]
+        natural = [
+            min(whole, word + rest * wish / sum(wishes))
+            for whole, word, wish in zip(natural, least, wishes, strict=True)
+        ]
+    return [points * room / max(room, sum(natural)) / LINE for points in natural]
+
+
+def set_tables(app, doctree, docname):
+    """Give the columns of each table widths that suit what they contain, and let a long table go over pages.
+
+    This comes when all references are resolved and all tables made.
+    """
+    if app.builder.format != "latex":
+        return
+    for table in list(doctree.findall(nodes.table)):
+        rows = [list(row) for row in table.findall(nodes.row)]
+        if any(len(row) != len(rows[0]) for row in rows):
+            continue  # some cells are joined
+        shares = column_widths(rows)
+        columns = [
+            rf">{{{alignment(column)}\arraybackslash}}p{{{share:.3f}\linewidth}}"
+            for column, share in zip(zip(*rows, strict=True), shares, strict=True)
+        ]
+        # Without space outside of the first and the last column.
+        spec = addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}")
+        table.parent.insert(table.parent.index(table), spec)
+        lines = sum(
+            max(1 + width(cell)[0] // (share * LINE) for cell, share in zip(row, shares))
+            for row in rows
+        )
+        if lines > 20:
+            table["classes"].append("longtable")
+
+
+def alignment(cells):
+    """Return the LaTeX command that sets a column as the text asks for."""
+    right = all("text-right" in cell["classes"] for cell in cells)
+    return r"\raggedleft" if right else r"\raggedright"
+
+
+def set_up_latex(app, config):
+    """Set what Sphinx's LaTeX builder asks for."""
+    config.latex_engine = "xelatex"
+    config.latex_additional_files = [
+        "tools/latex/dlbook.sty",
+        "src/dlbook/fonts/dlbook-han-serif.otf",
+    ]
+    config.latex_table_style = ["booktabs"]
+    config.latex_elements = {
+        "papersize": "a4paper",
+        "pointsize": "11pt",
+        "extraclassoptions": "openany,oneside",
+        "polyglossia": "",
+        "fontpkg": "",
+        "fncychap": "",
+        "fvset": "",
+        "figure_align": "htbp",
+        "preamble": r"\usepackage{dlbook}",
+        "maketitle": r"\dlbooktitle",
+        "makeindex": "",
+        "printindex": "",
+    }
+
+
+def setup(app):
+    """Register everything with Sphinx."""
+    app.connect("config-inited", set_up_latex)
+    app.connect("doctree-resolved", set_tables, priority=900)
+    for transform in (NumberChaptersOnly, LeaveOutLinksToFiles):
+        app.add_post_transform(transform)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
