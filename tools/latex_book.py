@@ -64,6 +64,16 @@ class LeaveOutLinksToFiles(LatexOnly):
 LINE = 450  # points
 SIZE = 10  # of the text of a table, in points
 GAP = 12  # between two columns
+NARROW = set(" ,.;:!'’()[]-–/|ijlft")
+
+
+def advance(character, code=False):
+    """Return about how wide a character is set, in points."""
+    if ord(character) > 0x2E80:
+        return SIZE
+    if code or character not in NARROW and not character.isupper() and character not in "mwMW%@":
+        return 0.52 * SIZE
+    return (0.3 if character in NARROW else 0.8) * SIZE
 
 
 def width(cell):
@@ -76,27 +86,32 @@ def width(cell):
             signs = re.sub(r"\\[a-zA-Z]+|\\.", "x", content)
             content = re.sub(r"[\s{}_^]", "", signs)
         for character in content:
-            size = SIZE * (1 if ord(character) > 0x2E80 else 0.56)
+            size = advance(character, isinstance(text.parent, nodes.literal))
             whole += size
-            word = 0 if character in " \n-/" else word + size
+            # A line is broken after a space, and after a hyphen between letters, not in a date.
+            breaks = character in " \n/" or character == "-" and not content[0].isdigit()
+            word = 0 if breaks else word + size
             longest = max(longest, word)
     return whole, longest
 
 
-def column_widths(rows):
-    """Return the widths of the columns of a table, as shares of the line; `rows` are lists of cells."""
-    natural = [max(width(cell)[0] for cell in column) for column in zip(*rows, strict=True)]
-    least = [max(width(cell)[1] for cell in column) for column in zip(*rows, strict=True)]
-    room = LINE - GAP * len(natural)
+def column_widths(rows, head=0):
+    """Return the widths of the columns of a table as shares of the line, for cells in rows, `head` of which are heads."""
+    columns = list(zip(*rows, strict=True))
+    least = [max(width(cell)[1] for cell in column) for column in columns]
+    natural = [
+        max(low, *(width(cell)[0] for cell in column[head:]))
+        for low, column in zip(least, columns, strict=True)
+    ]
+    room = LINE - GAP * (len(natural) - 1)
     if sum(natural) > room:
-        # Each column gets its longest word, and the rest according to how much more it has.
+        # Each column gets its longest word, and of the rest the more, the more text it has.
         rest = max(0, room - sum(least))
-        wishes = [(whole - word) ** 0.7 for whole, word in zip(natural, least, strict=True)]
+        wishes = [whole - word for whole, word in zip(natural, least, strict=True)]
         natural = [
-            min(whole, word + rest * wish / sum(wishes))
-            for whole, word, wish in zip(natural, least, wishes, strict=True)
+            word + rest * wish / sum(wishes) for word, wish in zip(least, wishes, strict=True)
         ]
-    return [points * room / max(room, sum(natural)) / LINE for points in natural]
+    return [points * min(1, room / sum(natural)) / LINE for points in natural]
 
 
 def set_tables(app, doctree, docname):
@@ -110,7 +125,8 @@ def set_tables(app, doctree, docname):
         rows = [list(row) for row in table.findall(nodes.row)]
         if any(len(row) != len(rows[0]) for row in rows):
             continue  # some cells are joined
-        shares = column_widths(rows)
+        head = sum(isinstance(row[0].parent.parent, nodes.thead) for row in rows)
+        shares = column_widths(rows, head)
         columns = [
             rf">{{{alignment(column)}\arraybackslash}}p{{{share:.3f}\linewidth}}"
             for column, share in zip(zip(*rows, strict=True), shares, strict=True)
@@ -124,6 +140,18 @@ def set_tables(app, doctree, docname):
         )
         if lines > 20:
             table["classes"].append("longtable")
+        if table.next_node(nodes.title) and not has_number(app.env, table):
+            place = table.parent.index(table)
+            table.parent.insert(place + 1, latex("}\\addtocounter{table}{-1}"))
+            table.parent.insert(
+                place - 1, latex("{\\captionsetup{labelformat=empty,labelsep=none}")
+            )
+
+
+def has_number(env, table):
+    """Whether the site gives a number to this table."""
+    known = {key for numbers in env.toc_fignumbers.values() for key in numbers.get("table", {})}
+    return bool(known & set(table["ids"]))
 
 
 def alignment(cells):
@@ -150,6 +178,7 @@ def set_up_latex(app, config):
         "fvset": "",
         "figure_align": "htbp",
         "preamble": r"\usepackage{dlbook}",
+        "tableofcontents": r"\renewcommand{\contentsname}{Contents}\sphinxtableofcontents",
         "maketitle": r"\dlbooktitle",
         "makeindex": "",
         "printindex": "",
