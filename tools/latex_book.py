@@ -1,8 +1,8 @@
 """Sphinx extension: what the book needs to become one PDF; ``make pdf`` runs LaTeX on what this writes.
 
 - The settings of Sphinx's LaTeX builder; the design is that of ``tools/latex/dlbook.sty``.
-- The front page becomes a chapter without number, and so do the pages of the back matter, so that the numbers of
-  chapters, figures and equations are those of the site.
+- The front page becomes a chapter without number, the pages of the back matter, too, and the notebooks sections
+  without number, so that the numbers of chapters, sections, figures and equations are those of the site.
 - What only a site can have, such as links to files beside its pages, is left out.
 """
 
@@ -26,7 +26,7 @@ class LatexOnly(SphinxPostTransform):
 
 
 class NumberChaptersOnly(LatexOnly):
-    """Let only chapters have numbers, and give the front page a heading of its own."""
+    """Give numbers to what has some on the site, and the front page a heading of its own."""
 
     def run(self, **kwargs):
         front = self.document.next_node(nodes.section)
@@ -38,11 +38,16 @@ class NumberChaptersOnly(LatexOnly):
         front[1:] = [
             latex(r"\setcounter{secnumdepth}{-1}"),
             about,
-            latex(r"\setcounter{secnumdepth}{1}"),
             pages[0],
             latex(r"\backmatterofbook"),
             *pages[1:],
         ]
+        for page in front.findall(addnodes.start_of_file):
+            match page["docname"].split("/"):
+                case ["notebooks", _]:
+                    page.insert(0, latex(r"\setcounter{secnumdepth}{0}"))
+                case ["book", name] if name[:2].isdigit():
+                    page.insert(0, latex(r"\setcounter{secnumdepth}{1}"))
 
 
 def has_pages(node):

@@ -552,6 +552,17 @@ class Syllabus(Teaching):
         return self.mark(weeks=int(self.arguments[0]))
 
 
+def page_of(node, docname):
+    """Return the page on which a node stands: `docname`, or that of which it is a part where all are one document."""
+    while node is not None:
+        if "docname" in getattr(
+            node, "attributes", {}
+        ):  # Sphinx gives it to sections of such a document
+            return node["docname"]
+        node = node.parent
+    return docname
+
+
 def fill(app, doctree, docname):
     """Put the tables into the places that the directives have marked."""
     for mark in list(doctree.findall(Mark)):
@@ -561,7 +572,7 @@ def fill(app, doctree, docname):
         elif mark["kind"] == "syllabus":
             new = [syllabus_table(book, docname, mark["weeks"])]
         elif mark["kind"] == "at-a-glance":
-            new = glance(book, docname, mark.children)
+            new = glance(book, page_of(mark, docname), mark.children)
         else:
             new = prerequisites_nodes(book, docname)
         mark.replace_self(new)
