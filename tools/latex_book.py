@@ -12,6 +12,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+FILES = ["tools/latex/dlbook.sty", "src/dlbook/fonts/dlbook-han-serif.otf"]
+
 
 def latex(text):
     """Return a node with LaTeX code."""
@@ -46,6 +48,7 @@ class NumberChaptersOnly(LatexOnly):
             match page["docname"].split("/"):
                 case ["notebooks", _]:
                     page.insert(0, latex(r"\setcounter{secnumdepth}{0}"))
+                    page.next_node(nodes.title).insert(0, nodes.Text("Notebook: "))
                 case ["book", name] if name[:2].isdigit():
                     page.insert(0, latex(r"\setcounter{secnumdepth}{1}"))
 
@@ -104,11 +107,13 @@ def column_widths(rows, head=0):
     """Return the widths of the columns of a table as shares of the line, for cells in rows, `head` of which are heads."""
     columns = list(zip(*rows, strict=True))
     least = [max(width(cell)[1] for cell in column) for column in columns]
-    natural = [
-        max(low, *(width(cell)[0] for cell in column[head:]))
-        for low, column in zip(least, columns, strict=True)
-    ]
-    room = LINE - GAP * (len(natural) - 1)
+    room = LINE - GAP * (len(columns) - 1)
+    natural = [max(width(cell)[0] for cell in column) for column in columns]
+    if sum(natural) > room:  # then the heads are broken first
+        natural = [
+            max(low, *(width(cell)[0] for cell in column[head:]))
+            for low, column in zip(least, columns, strict=True)
+        ]
     if sum(natural) > room:
         # Each column gets its longest word, and of the rest the more, the more text it has.
         rest = max(0, room - sum(least))
@@ -119,6 +124,17 @@ def column_widths(rows, head=0):
     return [points * min(1, room / sum(natural)) / LINE for points in natural]
 
 
+def head_as_table(fields):
+    """Return the field list below a chapter's title as a table, whose rows need less room."""
+    group = nodes.tgroup("", nodes.colspec(), nodes.colspec(), cols=2)
+    body = nodes.tbody()
+    for field in fields:
+        name = nodes.paragraph("", "", nodes.strong("", "", *field[0].children))
+        body += nodes.row("", nodes.entry("", name), nodes.entry("", *field[1].children))
+    group += body
+    return nodes.table("", group)
+
+
 def set_tables(app, doctree, docname):
     """Give the columns of each table widths that suit what they contain, and let a long table go over pages.
 
@@ -126,6 +142,9 @@ def set_tables(app, doctree, docname):
     """
     if app.builder.format != "latex":
         return
+    for fields in list(doctree.findall(nodes.field_list)):
+        if "at-a-glance" in fields["classes"]:
+            fields.replace_self(head_as_table(fields))
     for table in list(doctree.findall(nodes.table)):
         rows = [list(row) for row in table.findall(nodes.row)]
         if any(len(row) != len(rows[0]) for row in rows):
@@ -136,21 +155,23 @@ def set_tables(app, doctree, docname):
             rf">{{{alignment(column)}\arraybackslash}}p{{{share:.3f}\linewidth}}"
             for column, share in zip(zip(*rows, strict=True), shares, strict=True)
         ]
-        # Without space outside of the first and the last column.
-        spec = addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}")
-        table.parent.insert(table.parent.index(table), spec)
         lines = sum(
             max(1 + width(cell)[0] // (share * LINE) for cell, share in zip(row, shares))
             for row in rows
         )
         if lines > 20:
             table["classes"].append("longtable")
+        before, after = [], []
+        # A caption, or the first lines of a long table, is not left behind at the foot of a page.
+        before.append(
+            latex(rf"\needspace{{{min(lines + 4, 9 if lines > 20 else 24):.0f}\baselineskip}}")
+        )
         if table.next_node(nodes.title) and not has_number(app.env, table):
-            place = table.parent.index(table)
-            table.parent.insert(place + 1, latex("}\\addtocounter{table}{-1}"))
-            table.parent.insert(
-                place - 1, latex("{\\captionsetup{labelformat=empty,labelsep=none}")
-            )
+            before.append(latex(r"{\captionsetup{labelformat=empty,labelsep=none}"))
+            after.append(latex(r"}\addtocounter{table}{-1}"))
+        # Without space outside of the first and the last column.
+        before.append(addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}"))
+        table.replace_self([*before, table, *after])
 
 
 def has_number(env, table):
@@ -168,10 +189,7 @@ def alignment(cells):
 def set_up_latex(app, config):
     """Set what Sphinx's LaTeX builder asks for."""
     config.latex_engine = "xelatex"
-    config.latex_additional_files = [
-        "tools/latex/dlbook.sty",
-        "src/dlbook/fonts/dlbook-han-serif.otf",
-    ]
+    config.latex_additional_files = FILES
     config.latex_table_style = ["booktabs"]
     config.latex_elements = {
         "papersize": "a4paper",

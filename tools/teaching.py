@@ -21,6 +21,7 @@ from book_extension import NO_BREAK_SPACE, read_exercises
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.texescape import escape
 
 DATA = "book/teaching.toml"
 RANGE = re.compile(r"(?P<slug>[\w-]+)(?:: (?P<first>.+?)(?: \.\.\. (?P<last>.+))?)?$")
@@ -379,7 +380,7 @@ def draw_for_latex(chapters, titles):
     ]
     for slug, facts in chapters.items():
         place = f"({ACROSS * facts['column']}, {DOWN * rows[slug]})"
-        lines.append(rf"\node (c{slug[:2]}) at {place} {{{titles[slug]}}};")
+        lines.append(rf"\node (c{slug[:2]}) at {place} {{{escape(titles[slug])}}};")
     for slug, facts in chapters.items():
         for kind, style in (("needs", "->"), ("helps", "->, dashed")):
             for other in facts.get(kind, []):
