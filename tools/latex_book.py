@@ -72,6 +72,7 @@ class LeaveOutLinksToFiles(LatexOnly):
 LINE = 450  # points
 SIZE = 10  # of the text of a table, in points
 GAP = 12  # between two columns
+LONG = 12  # lines; a table with more goes over pages
 NARROW = set(" ,.;:!'’()[]-–/|ijlft")
 
 
@@ -159,12 +160,12 @@ def set_tables(app, doctree, docname):
             max(1 + width(cell)[0] // (share * LINE) for cell, share in zip(row, shares))
             for row in rows
         )
-        if lines > 20:
+        if lines > LONG:
             table["classes"].append("longtable")
         before, after = [], []
         # A caption, or the first lines of a long table, is not left behind at the foot of a page.
         before.append(
-            latex(rf"\needspace{{{min(lines + 4, 9 if lines > 20 else 24):.0f}\baselineskip}}")
+            latex(rf"\needspace{{{min(lines + 4, 9 if lines > LONG else 24):.0f}\baselineskip}}")
         )
         if table.next_node(nodes.title) and not has_number(app.env, table):
             before.append(latex(r"{\captionsetup{labelformat=empty,labelsep=none}"))
