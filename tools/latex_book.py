@@ -162,17 +162,26 @@ def set_tables(app, doctree, docname):
         )
         if lines > LONG:
             table["classes"].append("longtable")
+        # A caption, or the first lines of a long table, is not left behind at the foot of a page, nor is a heading.
+        place = table
+        while isinstance(previous(place), nodes.title):
+            place = place.parent
+        room = min(lines, 8 if lines > LONG else LONG) + 3
+        space = latex(rf"\needspace{{{room:.0f}\baselineskip}}")
+        place.parent.insert(place.parent.index(place), space)
         before, after = [], []
-        # A caption, or the first lines of a long table, is not left behind at the foot of a page.
-        before.append(
-            latex(rf"\needspace{{{min(lines + 4, 9 if lines > LONG else 24):.0f}\baselineskip}}")
-        )
         if table.next_node(nodes.title) and not has_number(app.env, table):
             before.append(latex(r"{\captionsetup{labelformat=empty,labelsep=none}"))
             after.append(latex(r"}\addtocounter{table}{-1}"))
         # Without space outside of the first and the last column.
         before.append(addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}"))
         table.replace_self([*before, table, *after])
+
+
+def previous(node):
+    """Return what stands before a node in the same parent, or None."""
+    place = node.parent.index(node)
+    return node.parent[place - 1] if place else None
 
 
 def has_number(env, table):
