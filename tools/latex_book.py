@@ -27,7 +27,7 @@ class LatexOnly(SphinxPostTransform):
     default_priority = 5  # before Sphinx's own, which look for tables and footnotes
 
 
-class NumberChaptersOnly(LatexOnly):
+class NumberAsOnSite(LatexOnly):
     """Give numbers to what has some on the site, and the front page a heading of its own."""
 
     def run(self, **kwargs):
@@ -65,6 +65,22 @@ class LeaveOutLinksToFiles(LatexOnly):
         for paragraph in list(self.document.findall(nodes.paragraph)):
             if "site-only" in paragraph["classes"]:
                 paragraph.parent.remove(paragraph)
+
+
+class IndexSections(LatexOnly):
+    """Put into LaTeX's index what an extension has added to that of the site: the sections that use a term."""
+
+    def run(self, **kwargs):
+        entries = self.env.get_domain("index").entries
+        for section in self.document.findall(nodes.section):
+            found = [
+                entry
+                for entry in entries.get(section.get("docname"), [])
+                # makeindex cannot sort Chinese.
+                if entry[2] in section["ids"] and ord(entry[1][0]) < 0x2E80
+            ]
+            if found:
+                section.insert(1, addnodes.index(entries=found))
 
 
 # Tables
@@ -148,34 +164,43 @@ def set_tables(app, doctree, docname):
             fields.replace_self(head_as_table(fields))
     for table in list(doctree.findall(nodes.table)):
         rows = [list(row) for row in table.findall(nodes.row)]
-        if any(len(row) != len(rows[0]) for row in rows):
-            continue  # some cells are joined
-        head = sum(isinstance(row[0].parent.parent, nodes.thead) for row in rows)
-        shares = column_widths(rows, head)
-        columns = [
-            rf">{{{alignment(column)}\arraybackslash}}p{{{share:.3f}\linewidth}}"
-            for column, share in zip(zip(*rows, strict=True), shares, strict=True)
-        ]
-        lines = sum(
-            max(1 + width(cell)[0] // (share * LINE) for cell, share in zip(row, shares))
-            for row in rows
-        )
-        if lines > LONG:
-            table["classes"].append("longtable")
-        # A caption, or the first lines of a long table, is not left behind at the foot of a page, nor is a heading.
-        place = table
-        while isinstance(previous(place), nodes.title):
-            place = place.parent
-        room = min(lines, 8 if lines > LONG else LONG) + 3
-        space = latex(rf"\needspace{{{room:.0f}\baselineskip}}")
-        place.parent.insert(place.parent.index(place), space)
-        before, after = [], []
-        if table.next_node(nodes.title) and not has_number(app.env, table):
-            before.append(latex(r"{\captionsetup{labelformat=empty,labelsep=none}"))
-            after.append(latex(r"}\addtocounter{table}{-1}"))
-        # Without space outside of the first and the last column.
-        before.append(addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}"))
-        table.replace_self([*before, table, *after])
+        if all(len(row) == len(rows[0]) for row in rows):  # else some cells are joined
+            set_table(app.env, table, rows)
+
+
+def set_table(env, table, rows):
+    """Put LaTeX before and after one table."""
+    head = sum(isinstance(row[0].parent.parent, nodes.thead) for row in rows)
+    shares = column_widths(rows, head)
+    lines = sum(
+        max(1 + width(cell)[0] // (share * LINE) for cell, share in zip(row, shares, strict=True))
+        for row in rows
+    )
+    if lines > LONG:
+        table["classes"].append("longtable")
+
+    # A caption, or the first lines of a long table, is not left behind at the foot of a page, nor is a heading.
+    place = table
+    while isinstance(before := previous(place), nodes.title | nodes.target):
+        place = place.parent if isinstance(before, nodes.title) else before
+    room = min(lines, 8 if lines > LONG else LONG) + 3
+    space = latex(rf"\needspace{{{room:.0f}\baselineskip}}")
+    place.parent.insert(place.parent.index(place), space)
+
+    columns = [
+        rf">{{{alignment(column)}\arraybackslash}}p{{{share:.3f}\linewidth}}"
+        for column, share in zip(zip(*rows, strict=True), shares, strict=True)
+    ]
+    # Without space outside of the first and the last column.
+    spec = addnodes.tabular_col_spec(spec="@{}" + "".join(columns) + "@{}")
+    title = table.next_node(nodes.title)
+    if title and not has_number(env, table):
+        bare = latex(r"{\captionsetup{labelformat=empty,labelsep=none}")
+        table.replace_self([bare, spec, table, latex(r"}\addtocounter{table}{-1}")])
+    elif lines > LONG and not title:  # LaTeX counts long tables all the same
+        table.replace_self([spec, table, latex(r"\addtocounter{table}{-1}")])
+    else:
+        table.replace_self([spec, table])
 
 
 def previous(node):
@@ -200,6 +225,7 @@ def set_up_latex(app, config):
     """Set what Sphinx's LaTeX builder asks for."""
     config.latex_engine = "xelatex"
     config.latex_additional_files = FILES
+    config.latex_use_xindy = False  # makeindex comes with every TeX
     config.latex_table_style = ["booktabs"]
     config.latex_elements = {
         "papersize": "a4paper",
@@ -213,8 +239,7 @@ def set_up_latex(app, config):
         "preamble": r"\usepackage{dlbook}",
         "tableofcontents": r"\renewcommand{\contentsname}{Contents}\sphinxtableofcontents",
         "maketitle": r"\dlbooktitle",
-        "makeindex": "",
-        "printindex": "",
+        "printindex": r"\chaptermark{\indexname}\printindex",
     }
 
 
@@ -222,6 +247,6 @@ def setup(app):
     """Register everything with Sphinx."""
     app.connect("config-inited", set_up_latex)
     app.connect("doctree-resolved", set_tables, priority=900)
-    for transform in (NumberChaptersOnly, LeaveOutLinksToFiles):
+    for transform in (NumberAsOnSite, LeaveOutLinksToFiles, IndexSections):
         app.add_post_transform(transform)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

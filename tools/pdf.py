@@ -77,12 +77,15 @@ def pages_of_lines(source):
 
 
 def run_latex():
-    """Run XeLaTeX until nothing changes any more; return its log and what it said besides."""
+    """Run XeLaTeX, and makeindex, until nothing changes any more; return the log and what XeLaTeX said besides."""
     # Without this TeX breaks the lines of its log in the middle of words.
     environment = os.environ | {"max_print_line": "100000"}
     command = ["xelatex", "-interaction=nonstopmode", "-file-line-error", f"{NAME}.tex"]
     notes = None
     for _ in range(RUNS):
+        if notes:
+            index = ["makeindex", "-q", "-s", "python.ist", f"{NAME}.idx"]
+            subprocess.run(index, cwd=FOLDER, check=True)
         before = notes
         said = subprocess.run(
             command, cwd=FOLDER, env=environment, capture_output=True, text=True, errors="replace"
@@ -90,7 +93,7 @@ def run_latex():
         notes = [
             path.read_bytes()
             for path in sorted(FOLDER.glob(f"{NAME}.*"))
-            if path.suffix in (".aux", ".toc", ".out")
+            if path.suffix in (".aux", ".toc", ".out", ".idx")
         ]
         if notes == before:
             break
