@@ -1,7 +1,7 @@
 # Each target calls a standard tool or a short script in tools/. `make help` lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book epub test lint read lab notebooks reseed bench assignments clean
+.PHONY: help book epub pdf test lint read lab notebooks reseed bench assignments clean
 
 BIN := .venv/bin
 NB ?=
@@ -22,6 +22,12 @@ epub: .venv/installed assignments ## build the book as an EPUB, and check it wit
 	@rm -rf _build/epub _build/.doctrees _build/jupyter_execute
 	$(BIN)/jupyter-book build . -q -W -n --keep-going --builder custom --custom-builder epub
 	$(BIN)/python tools/epub_book.py
+
+pdf: .venv/installed assignments ## build the book as one PDF with XeLaTeX
+	@$(BIN)/python tools/pdf.py --check
+	@rm -rf _build/latex _build/.doctrees _build/jupyter_execute
+	$(BIN)/jupyter-book build . -q -W -n --keep-going --builder custom --custom-builder latex
+	$(BIN)/python tools/pdf.py
 
 test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)

@@ -301,6 +301,8 @@ class Results(SphinxDirective):
         tables = []
         for slug, result in json.loads(source.read_text(encoding="utf-8"))["notebooks"].items():
             self.env.note_dependency(f"notebooks/{slug}.ipynb")
+            if not any(number.get("about") for number in result["numbers"].values()):
+                continue
             try:
                 tables.append(
                     results_table(slug, result, stored_numbers(root / f"notebooks/{slug}.ipynb"))

@@ -21,6 +21,7 @@ from book_extension import NO_BREAK_SPACE, read_exercises
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.texescape import escape
 
 DATA = "book/teaching.toml"
 RANGE = re.compile(r"(?P<slug>[\w-]+)(?:: (?P<first>.+?)(?: \.\.\. (?P<last>.+))?)?$")
@@ -369,6 +370,35 @@ def draw(chapters, titles):
     )
 
 
+def draw_for_latex(chapters, titles):
+    """Return the drawing as TikZ code, in which a pixel is 0.6 points."""
+    rows = rows_of(chapters)
+    lines = [
+        r"\begin{tikzpicture}[x=0.6pt, y=-0.6pt, font=\sffamily\scriptsize, >={Latex[length=4pt]}]",
+        rf"\tikzstyle{{every node}}=[draw, rounded corners=3pt, align=center, "
+        rf"minimum width={0.6 * WIDTH:g}pt, minimum height={0.6 * HEIGHT:g}pt]",
+    ]
+    for slug, facts in chapters.items():
+        place = f"({ACROSS * facts['column']}, {DOWN * rows[slug]})"
+        lines.append(rf"\node (c{slug[:2]}) at {place} {{{escape(titles[slug])}}};")
+    for slug, facts in chapters.items():
+        for kind, style in (("needs", "->"), ("helps", "->, dashed")):
+            for other in facts.get(kind, []):
+                lines.append(tikz_arrow(chapters, rows, style, other, slug))
+    return "\n".join([r"\begin{center}", *lines, r"\end{tikzpicture}", r"\end{center}"])
+
+
+def tikz_arrow(chapters, rows, style, start, end):
+    """Return the TikZ path from one box to another, along the same ways as those of `arrow`."""
+    here, there = chapters[start]["column"], chapters[end]["column"]
+    if rows[end] - rows[start] == 1 or here == there:
+        lean = 90 - 20 * (there - here)
+        return rf"\draw[{style}] (c{start[:2]}.{lean - 180}) -- (c{end[:2]}.{180 - lean});"
+    out, back, gap = ("east", "west", 1) if there > here else ("west", "east", -1)
+    gap *= (ACROSS - WIDTH) / 2
+    return rf"\draw[{style}] (c{start[:2]}.{out}) -- ++({gap:g}, 0) |- (c{end[:2]}.{back});"
+
+
 def describe(chapters):
     """Return in words what the drawing shows."""
     sentences = []
@@ -398,7 +428,11 @@ def prerequisites_nodes(book, docname):
         rows.append([[name], *cells, facts["from"]])
     header = ["chapter", "needs", "is helped by", "what it takes from them"]
     table = make_table("What each chapter builds on", header, rows, [5, 2, 2, 8])
-    return [nodes.raw("", draw(chapters, titles), format="html"), table]
+    return [
+        nodes.raw("", draw(chapters, titles), format="html"),
+        nodes.raw("", draw_for_latex(chapters, titles), format="latex"),
+        table,
+    ]
 
 
 # The head of a chapter
@@ -519,6 +553,17 @@ class Syllabus(Teaching):
         return self.mark(weeks=int(self.arguments[0]))
 
 
+def page_of(node, docname):
+    """Return the page on which a node stands: `docname`, or that of which it is a part where all are one document."""
+    while node is not None:
+        if "docname" in getattr(
+            node, "attributes", {}
+        ):  # Sphinx gives it to sections of such a document
+            return node["docname"]
+        node = node.parent
+    return docname
+
+
 def fill(app, doctree, docname):
     """Put the tables into the places that the directives have marked."""
     for mark in list(doctree.findall(Mark)):
@@ -528,7 +573,7 @@ def fill(app, doctree, docname):
         elif mark["kind"] == "syllabus":
             new = [syllabus_table(book, docname, mark["weeks"])]
         elif mark["kind"] == "at-a-glance":
-            new = glance(book, docname, mark.children)
+            new = glance(book, page_of(mark, docname), mark.children)
         else:
             new = prerequisites_nodes(book, docname)
         mark.replace_self(new)
