@@ -205,7 +205,7 @@ def test_chinese_is_shown_with_the_font_of_the_site(open_page, path):
         .filter(([e, text]) => new RegExp(pattern, 'u').test(text))
         .map(([e, text], i) => (e.dataset.chinese = i, [text, e.closest('[lang]').lang]))"""
     elements = page.evaluate(find, f"[{CHINESE}]")
-    status = "[...document.fonts].filter(f => f.family.includes('dlbook')).map(f => f.status)"
+    status = "[...document.fonts].filter(f => f.family.includes('Han')).map(f => f.status)"
     assert page.evaluate(status) == ["loaded" if elements else "unloaded"]
     assert elements or path != "book/glossary.html"
     assert [text for text, language in elements if not language.startswith("zh")] == []
