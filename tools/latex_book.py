@@ -204,9 +204,12 @@ def set_table(env, table, rows):
 
 
 def previous(node):
-    """Return what stands before a node in the same parent, or None."""
+    """Return what stands before a node in the same parent, or at the end of the section before it, or None."""
     place = node.parent.index(node)
-    return node.parent[place - 1] if place else None
+    before = node.parent[place - 1] if place else None
+    while isinstance(before, nodes.section):  # the name of a section is the end of the one before
+        before = before[-1]
+    return before
 
 
 def has_number(env, table):

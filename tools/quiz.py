@@ -130,9 +130,12 @@ class PlainQuestions(SphinxPostTransform):
                 labels = [nodes.paragraph("", "", *option.children[1:]) for option in options]
                 question = [*text.children, letters(*(nodes.list_item("", p) for p in labels))]
                 found = (nodes.list_item("", *explanation.children) for explanation in explanations)
-                quiz.replace_self(numbered(number, *question))
+                last = numbered(number, *question)
+                quiz.replace_self(last)
                 answers += numbered(number, letters(*found))
-            section += [nodes.rubric("", "Answers"), answers]
+            # Not at the end of the section, where the name of the next one may stand.
+            place = section.index(last) + 1
+            section[place:place] = [nodes.rubric("", "Answers"), answers]
 
 
 def leave(translator, node):
