@@ -43,6 +43,7 @@ How few?
   It is less.
 :::
 
+(named)=
 ## 春曉
 
 | one | two |
@@ -137,6 +138,12 @@ def test_answers_stand_after_the_last_question(latex):
     places = [latex.index(text) for text in order]
     assert places == sorted(places)
     assert "<input" not in latex and latex.count("Right.") == 2
+
+
+def test_no_label_is_given_twice(latex):
+    labels = re.findall(r"\\label\{[^}]*\}", latex)
+    assert any(":named" in label for label in labels)
+    assert len(labels) == len(set(labels))
 
 
 def test_a_column_of_long_texts_is_the_wider_one(latex):

@@ -123,9 +123,16 @@ def width(cell):
 def column_widths(rows, head=0):
     """Return the widths of the columns of a table as shares of the line, for cells in rows, `head` of which are heads."""
     columns = list(zip(*rows, strict=True))
-    least = [max(width(cell)[1] for cell in column) for column in columns]
+    bold = [1.2] * head + [1] * (len(rows) - head)
+    least = [
+        max(factor * width(cell)[1] for factor, cell in zip(bold, column, strict=True))
+        for column in columns
+    ]
     room = LINE - GAP * (len(columns) - 1)
-    natural = [max(width(cell)[0] for cell in column) for column in columns]
+    natural = [
+        max(factor * width(cell)[0] for factor, cell in zip(bold, column, strict=True))
+        for column in columns
+    ]
     if sum(natural) > room:  # then the heads are broken first
         natural = [
             max(low, *(width(cell)[0] for cell in column[head:]))
@@ -204,9 +211,12 @@ def set_table(env, table, rows):
 
 
 def previous(node):
-    """Return what stands before a node in the same parent, or None."""
+    """Return what stands before a node in the same parent, or at the end of the section before it, or None."""
     place = node.parent.index(node)
-    return node.parent[place - 1] if place else None
+    before = node.parent[place - 1] if place else None
+    while isinstance(before, nodes.section):  # the name of a section is the end of the one before
+        before = before[-1]
+    return before
 
 
 def has_number(env, table):
