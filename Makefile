@@ -1,7 +1,7 @@
 # Each target calls a standard tool or a short script in tools/. `make help` lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book epub pdf test lint read lab notebooks reseed bench assignments clean
+.PHONY: help book epub pdf test lint audit read lab notebooks reseed bench assignments clean
 
 BIN := .venv/bin
 NB ?=
@@ -10,6 +10,9 @@ PORT ?= 8000
 WORKERS ?= 2
 # In this order, because the browser's event loop would be in the way of tests that come after it.
 TESTS := $(filter-out tests/test_site.py,$(wildcard tests/test_*.py)) notebooks tests/test_site.py
+
+# The front page, one with much mathematics, and one with many figures.
+AUDITED := book/index.html book/04-convolutional.html notebooks/02-concepts.html
 
 book: .venv/installed assignments ## build the HTML book from the stored outputs of the notebooks
 	@# From nothing, because Sphinx repeats no warning about a page that it finds unchanged.
@@ -29,8 +32,13 @@ pdf: .venv/installed assignments ## build the book as one PDF with XeLaTeX
 	$(BIN)/jupyter-book build . -q -W -n --keep-going --builder custom --custom-builder latex
 	$(BIN)/python tools/pdf.py
 
-test: .venv/installed lint book ## check everything: lint, package, notebooks, book, site
+test: .venv/installed .venv/lighthouse/installed lint book ## check everything: lint, package, notebooks, book, site
+	@# Alone, because what a page takes is measured.
+	$(BIN)/python tools/audit.py $(AUDITED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=600 $(TESTS)
+
+audit: .venv/lighthouse/installed book ## measure every page with Lighthouse, which takes a quarter of an hour
+	$(BIN)/python tools/audit.py
 
 lint: .venv/installed ## check the style of code and notebooks
 	$(BIN)/ruff check .
@@ -64,3 +72,10 @@ help: ## list the targets
 
 .venv/installed: requirements.txt pyproject.toml tools/environment.sh
 	sh tools/environment.sh
+
+.venv/lighthouse/installed: tools/audit/package.json tools/audit/package-lock.json | .venv/installed
+	rm -rf .venv/lighthouse
+	mkdir .venv/lighthouse
+	cp tools/audit/package.json tools/audit/package-lock.json .venv/lighthouse
+	cd .venv/lighthouse && ../bin/npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@

@@ -1,11 +1,14 @@
 """Tests of the built site, _build/html, in a real browser: `make book` comes first."""
 
 import functools
+import gzip
 import http.server
 import json
 import re
 import threading
+from base64 import b64decode
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -14,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from bundle_data import FONT_FAMILY as HAN_FAMILY
 from bundle_data import WIDE as CHINESE
 from chromium import find_chromium
+from fontTools.ttLib import TTFont
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,12 +141,19 @@ BAD_FORMULAS = r"""() => [...document.querySelectorAll('.math')].filter(formula 
         || formula.checkVisibility() && !(size.width > 2 && size.height > 2);
 }).map(formula => formula.outerHTML)"""
 
+# Most images are fetched when a reader comes near.
+FETCH_ALL_IMAGES = """() => Promise.all([...document.images].map(image => {
+    image.loading = 'eager';
+    return image.decode().catch(() => null);
+}))"""
+
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_page_in_browser(open_page, path, theme):
     page = open_page(path, theme)
     assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.evaluate(FETCH_ALL_IMAGES)
     assert (
         page.evaluate(
             "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
@@ -460,3 +471,167 @@ def test_colab_buttons_and_copies_belong_together(pages):
         assert (HTML / "colab" / wheel).is_file()
         # A copy for another address (BOOK_SITE) needs no repository, and so no button.
         assert name in buttons or host != "https://raw.githubusercontent.com"
+
+
+# Speed; tools/light.py, and tools/audit.py measures it
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_chapter_without_figures_is_light(open_page, path):
+    """At most 200 KiB: everything that it loads, to the end of the page, compressed as a static host does."""
+    page = open_page(path)
+    page.evaluate(FETCH_ALL_IMAGES)
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+    files = {urlsplit(address).path.lstrip("/") for address in [page.url, *loaded]}
+    figures = {file for file in files if file.startswith("_images/")}
+    assert len(figures) == len(
+        {i for i in page.evaluate("[...document.images].map(i => i.src)") if "/_images/" in i}
+    )
+    weights = {}
+    for file in files - figures:
+        content = (HTML / file).read_bytes()
+        packed = file.endswith((".woff", ".woff2", ".png", ".webp"))
+        weights[file] = len(content if packed else gzip.compress(content))
+    assert {"_static/book.css", path} < weights.keys()
+    assert sum(weights.values()) <= 200 * 1024, weights
+
+
+STYLES = """() => [...document.querySelectorAll('body, body *')].flatMap(e =>
+    [null, '::before', '::after', '::marker'].map(part => {
+        const style = getComputedStyle(e, part);
+        if (part && ['none', 'normal'].includes(style.content)) return '';
+        return `${e.tagName} .${e.className} ${part}: ${[...style].filter(name => !name.startsWith('--')).map(name => `${name}: ${style.getPropertyValue(name)}`).join('; ')}`;
+    }))"""
+STATES = {
+    "as it is": (WIDE, lambda page: None),
+    "on a phone": (NARROW, lambda page: None),
+    "search": (WIDE, lambda page: page.keyboard.press("Control+k")),
+    "download": (WIDE, lambda page: page.click(".dropdown-download-buttons button")),
+    "copy": (WIDE, lambda page: page.locator(".copybtn").first.click(force=True)),
+    "chapters": (NARROW, lambda page: page.click(".primary-toggle")),
+    "contents": (NARROW, lambda page: page.click(".secondary-toggle")),
+    "paper": (WIDE, lambda page: page.emulate_media(media="print")),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["book/index.html", "notebooks/09-faq.html"])
+def test_small_style_sheet_does_what_the_whole_ones_do(contexts, site, path, theme, state):
+    """Every element has the same computed style with the book's sheet as with those that it was made from."""
+    if path == "book/index.html" and state in ("copy", "contents"):
+        path = "book/listings.html"
+    if path == "book/listings.html" and state == "copy":
+        return  # no code here
+    size, act = STATES[state]
+    sheets = re.search(r"made this of: (.*?) \*/", (HTML / "_static/book.css").read_text())[
+        1
+    ].split(", ")
+    assert {"styles/pydata-sphinx-theme.css", "dlbook.css"} < set(sheets)
+    links = "".join(f'<link rel="stylesheet" href="../_static/{sheet}">' for sheet in sheets)
+
+    def with_whole_sheets(route):
+        body, count = re.subn(
+            r'<link rel="stylesheet" href="[^"]*book\.css[^"]*" />', links, route.fetch().text()
+        )
+        assert count == 1
+        route.fulfill(body=body, content_type="text/html")
+
+    found = []
+    for whole in (False, True):
+        page = contexts[theme].new_page()
+        page.set_viewport_size(size)
+        if whole:
+            page.route(f"**/{path}", with_whole_sheets)
+        page.goto(urljoin(site, path))
+        page.wait_for_load_state("networkidle")
+        act(page)
+        page.wait_for_timeout(300)
+        found.append(page.evaluate(STYLES))
+        page.close()
+    small, large = found
+    assert len(small) == len(large) > 500 and max(map(len, small)) > 5000
+    differing = [(a, b) for a, b in zip(small, large) if a != b]
+    assert not differing, [
+        (a[:60], sorted(set(a.split("; ")) ^ set(b.split("; ")))[:8]) for a, b in differing[:5]
+    ]
+
+
+def test_every_icon_is_in_the_font(open_page):
+    """The little font in the style sheet has each character that the pages ask the icons' family for."""
+    style = (HTML / "_static/book.css").read_text(encoding="utf-8")
+    (data,) = re.findall(r"font/woff;base64,([^\"]+)", style)
+    with TTFont(BytesIO(b64decode(data))) as font:
+        has = {chr(code) for code in font.getBestCmap()}
+    asked = """() => [...document.querySelectorAll('body *')].flatMap(e => ['::before', '::after'].map(part =>
+        getComputedStyle(e, part)).filter(s => s.fontFamily.includes('Font Awesome') && s.content.startsWith('"')).map(s => s.content))"""
+    used = set()
+    for path in ["book/index.html", CHAPTERS[0], "notebooks/09-faq.html", "search.html?q=loss"]:
+        page = open_page(path)
+        page.click(
+            ".dropdown-download-buttons button", timeout=1000
+        ) if "notebooks" in path else None
+        used |= set("".join(page.evaluate(asked))) - set('"')
+    assert len(used) >= 8
+    assert used <= has
+
+
+def test_menu_of_downloads(open_page):
+    """With the mouse and with the keyboard; a click elsewhere and Escape close it."""
+    page = open_page("notebooks/09-faq.html")
+    button = page.locator(".dropdown-download-buttons .dropdown-toggle")
+    menu = page.locator(".dropdown-download-buttons .dropdown-menu")
+    assert not menu.is_visible()
+    button.click()
+    assert menu.is_visible() and button.get_attribute("aria-expanded") == "true"
+    box = menu.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= WIDE["width"]
+    page.mouse.click(700, 500)
+    assert not menu.is_visible() and button.get_attribute("aria-expanded") == "false"
+    button.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.dropdown-menu') !== null")
+    page.keyboard.press("Escape")
+    assert not menu.is_visible()
+    assert button.evaluate("e => e === document.activeElement")
+
+
+def test_button_to_the_top(open_page):
+    page = open_page("notebooks/09-faq.html")
+    button = page.locator("#pst-back-to-top")
+    assert not button.is_visible()
+    for place in (3000, 2500):
+        page.evaluate("place => scrollTo({top: place, behavior: 'instant'})", place)
+        page.wait_for_timeout(200)
+    button.click()
+    page.wait_for_function("scrollY === 0")
+
+
+def test_link_into_a_part_not_laid_out_yet(open_page):
+    """On a telephone, whose browser puts off the layout of sections, a link still leads to its target."""
+    page = open_page("book/08-future.html", size=NARROW)
+    for anchor in page.evaluate(
+        "[...document.querySelectorAll('#pst-page-toc-nav a')].map(a => a.hash)"
+    )[3::6]:
+        page.evaluate("hash => { location.hash = hash; }", anchor)
+        page.wait_for_timeout(300)
+        top = page.evaluate(
+            "hash => document.querySelector(hash).getBoundingClientRect().top", anchor
+        )
+        assert -5 <= top <= 150, anchor
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, "book/glossary.html", "notebooks/02-concepts.html"])
+def test_sections_are_not_higher_than_they_say(open_page, path):
+    """What is higher than its section says would be taken to lie on the next one, by tools for accessibility."""
+    page = open_page(path, size=NARROW)
+    heights = page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article > section > section')].map(section => {
+            const said = parseInt(section.style.containIntrinsicHeight.split(' ').pop());
+            section.style.contentVisibility = 'visible';
+            return [said, section.offsetHeight];
+        })"""
+    )
+    assert [(said, true) for said, true in heights if said < true] == []
+    assert sum(said for said, _ in heights) < 2 * sum(true for _, true in heights) + 2000
