@@ -130,7 +130,8 @@ def write_index(app, doctree, docname):
         if app.builder.format == "html":
             place.replace_self(index_nodes(app, docname))
         else:
-            section_of(place).replace_self([])
+            page = section_of(place)  # it has names, so that docutils lets nothing replace it
+            page.parent.remove(page)
 
 
 def index_nodes(app, docname):
