@@ -598,7 +598,7 @@ def test_menu_of_downloads(open_page):
 
 
 def test_button_to_the_top(open_page):
-    page = open_page("notebooks/09-faq.html")
+    page = open_page("notebooks/09-faq.html", size=NARROW)
     button = page.locator("#pst-back-to-top")
     assert not button.is_visible()
     for place in (3000, 2500):
