@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,9 @@ from pathlib import Path
 import numpy as np
 from fontTools import subset
 from fontTools.ttLib import TTCollection, TTFont
+
+# fontTools tells of every table that it makes smaller.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ROOT / "src/dlbook/datasets"
