@@ -126,6 +126,10 @@ MARK_ONE_OF_EACH = """() => {
 
 
 def accessibility_problems(page):
+    # light.js makes wide code reachable with the keyboard when the browser has time.
+    page.wait_for_function(
+        "[...document.querySelectorAll('pre')].every(e => e.hasAttribute('tabindex'))"
+    )
     page.evaluate(MARK_ONE_OF_EACH)
     # Without preload, axe does not fetch the style sheets again (from wrong addresses, where they import others).
     results = Axe().run(page, None, {"resultTypes": ["violations"], "preload": False})
@@ -218,7 +222,8 @@ def test_chinese_is_shown_with_the_font_of_the_site(open_page, path):
         .map(([e, text], i) => (e.dataset.chinese = i, [text, e.closest('[lang]').lang]))"""
     elements = page.evaluate(find, f"[{CHINESE}]")
     status = "[...document.fonts].filter(f => f.family.includes('Han')).map(f => f.status)"
-    assert page.evaluate(status) == ["loaded" if elements else "unloaded"]
+    # A page with little Chinese has a font of its own, beside that of the site.
+    assert page.evaluate(status).count("loaded") == (1 if elements else 0)
     assert elements or path != "book/glossary.html"
     assert [text for text, language in elements if not language.startswith("zh")] == []
 

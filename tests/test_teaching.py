@@ -231,7 +231,7 @@ def test_head_of_a_chapter(tmp_path):
     assert place == ("Chapter 1 of 2", "50") and last_place == ("Chapter 2 of 2", "100")
     assert fields == {
         "Read": f"5{space}min",
-        "Run": f"3{space}min: notebook, notebook",
+        "Run": f"3{space}min: notebook; notebook",
         "Solve": f"1½{space}h for 2 exercises",
         "You need": "Nothing else.",
     }

@@ -251,7 +251,8 @@ def results_table(slug, result, stored):
         baseline = number.get("baseline")
         if baseline:
             other = result["numbers"][baseline]
-            baseline = f"{average(mean(other['values']))} ({other.get('about') or baseline})"
+            about = f" ({other['about']})" if other.get("about") else ""
+            baseline = average(mean(other["values"])) + about
         spread = f" ± {average(stdev(values))}" if len(values) > 1 else ""
         measured = [
             show(stored[name]),
@@ -398,12 +399,23 @@ def make_accessible(app, pagename, templatename, context, doctree):
 
     if "generate_toctree_html" not in context:
         return  # an EPUB has no sidebar
+        context["body"] = re.sub(
+            r"<thead.*?</thead>",
+            lambda head: re.sub(r"<th(?=[ >])(?![^>]*scope=)", '<th scope="col"', head[0]),
+            context["body"],
+            flags=re.DOTALL,
+        )
+
     # The arrows that open a chapter in the sidebar have no name.
     write_toctree = context["generate_toctree_html"]
 
     def write_named_toctree(*arguments, **options):
         html = str(write_toctree(*arguments, **options))
-        return html.replace("<summary>", '<summary aria-label="Pages of this chapter">')
+        return re.sub(
+            r"(?s)>([^<>]+)</a>(\s*<details[^>]*>\s*)<summary>",
+            r'>\1</a>\2<summary aria-label="Notebooks of \1">',
+            html,
+        )
 
     context["generate_toctree_html"] = write_named_toctree
 

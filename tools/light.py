@@ -317,6 +317,16 @@ NEEDED_FOR = {
 }
 
 
+# What the theme calls by its place on the screen, or does not name.
+NAMES = {
+    "Toggle primary sidebar": "Chapters",
+    "Toggle secondary sidebar": "Contents of this page",
+    '<dialog id="pst-primary-sidebar-modal"': '<dialog id="pst-primary-sidebar-modal" aria-label="Chapters"',
+    '<dialog id="pst-secondary-sidebar-modal"': '<dialog id="pst-secondary-sidebar-modal" aria-label="Contents of this page"',
+    '<dialog id="pst-search-dialog"': '<dialog id="pst-search-dialog" aria-label="Search"',
+}
+
+
 def address_in(tag, attribute):
     """Return the path in the site of what a tag of a page names, without "../" and "?v=...", or None if it is elsewhere."""
     found = re.search(rf'\b{attribute}="([^"]*)"', tag)
@@ -367,6 +377,8 @@ def light_head(page, bundled, version, options):
         page = page[: match.start()] + page[match.end() :]
     # Bootstrap would have made a hint of it; the browser does, too.
     page = page.replace("data-bs-title=", "title=")
+    for old, new in NAMES.items():
+        page = page.replace(old, new)
     # An icon says nothing; its button has a name.
     return re.sub(
         r'<(i|span)( class="[^"]*\bfa(?:s|r|b|-solid|-regular|-brands) )',

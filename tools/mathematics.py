@@ -61,6 +61,9 @@ def to_mathml(latex, display):
     mathml = re.sub(
         r"(<msu[bp](?:sup)?>)(<mo [^<>]*minsize[^<>]*>[^<>]*</mo>)", r"\1<mrow>\2</mrow>", mathml
     )
+    # One number, and a sign that is no difference, also where they are spoken.
+    mathml = re.sub(r'(?<=\d)</mn><mo rspace="0">,</mo><mn>(?=\d{3}\b)', ",", mathml)
+    mathml = re.sub(r"(<mo[^<>]*>,</mo>)<mo>−</mo>", r'\1<mo form="prefix">−</mo>', mathml)
     # An EPUB knows no names of characters but those of XML.
     return re.sub(r"&(?!amp;|lt;|gt;|quot;)\w+;", lambda name: html.unescape(name[0]), mathml)
 

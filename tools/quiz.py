@@ -17,9 +17,11 @@ no buttons, as on paper, the explanations stand below their options. In a PDF or
 numbered lists, and the answers stand after the last one.
 """
 
+from html import escape
 from string import ascii_uppercase
 
 from docutils import nodes
+from site_search import math_text
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -58,7 +60,14 @@ class Question(SphinxDirective):
             text += nodes.paragraph("", "Choose all that are right.", classes=["quiz-several"])
         for letter, (marked, label, explanation) in zip(ascii_uppercase, options):
             identity = f"{name}-{letter}"
-            button = f'<input type="{kind}" name="{name}" id="{identity}" autocomplete="off">'
+            named = ""
+            if any(
+                label.findall(nodes.math)
+            ):  # of which a browser makes nothing when it names a button
+                named = f' aria-label="{escape(f"{letter}. {spoken(label).strip()}")}"'
+            button = (
+                f'<input type="{kind}" name="{name}" id="{identity}" autocomplete="off"{named}>'
+            )
             verdict = nodes.strong("", VERDICTS[marked])
             explanation.insert(0, [verdict, nodes.Text(" ")])
             classes = ["quiz-answer", "quiz-right" if marked else "quiz-wrong"]
@@ -66,8 +75,13 @@ class Question(SphinxDirective):
             opening = f'<div class="quiz-option">{button}<label for="{identity}">'
             found += [
                 nodes.raw("", opening, format="html"),
-                # The letter is for talking about an option, and for tools that see no text in a formula.
-                nodes.inline("", "", nodes.Text(letter), *label.children),
+                # The letter is for talking about an option.
+                nodes.inline(
+                    "",
+                    "",
+                    nodes.inline("", letter, classes=["quiz-letter"]),
+                    *label.children,
+                ),
                 nodes.raw("", '</label><div role="status">', format="html"),
                 answer,
                 nodes.raw("", "</div></div>", format="html"),
@@ -90,6 +104,13 @@ class Question(SphinxDirective):
             )
         label.remove(box)
         return "checked" in box.astext(), label, explanation
+
+
+def spoken(node):
+    """The text of a node, with formulas as text."""
+    if isinstance(node, nodes.math):
+        return math_text(node.astext())
+    return "".join(map(spoken, node.children)) if node.children else node.astext()
 
 
 def words(node):

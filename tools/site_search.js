@@ -201,7 +201,7 @@ const BookSearch = (() => {
     Search.output.replaceChildren();
     const rest = [...found];
     const more = document.createElement("button");
-    more.className = "btn btn-outline-primary";
+    more.className = "btn search-more";
     const showSome = () => {
       const items = rest.splice(0, SHOWN).map(show);
       Search.output.append(...items);

@@ -460,7 +460,7 @@ def glance(book, docname, conditions):
     time = "not measured yet" if run is None else say_minutes(run)
     fields = [
         ("Read", [nodes.Text(say_long(read))]),
-        ("Run", [nodes.Text(f"{time}: "), *joined(links)] if links else [nodes.Text("–")]),
+        ("Run", [nodes.Text(f"{time}: "), *joined(links, "; ")] if links else [nodes.Text("–")]),
         (
             "Solve",
             [nodes.Text(f"{say_hours(sum(points) * data['rates']['minutes_per_point'])} for ")]
@@ -496,7 +496,9 @@ def glance(book, docname, conditions):
 def notebook_label(book, name):
     """Return what comes after the colon or question mark in a notebook's title, or, where there is none, "notebook"."""
     title = book.env.titles[f"notebooks/{name}"].astext()
-    return re.split("[:?] ", title, maxsplit=1)[-1] if re.search("[:?] ", title) else "notebook"
+    _, _, rest = re.sub("[?] ", ": ", title, count=1).partition(": ")
+    # A capital that is not the first of an abbreviation is that of a sentence.
+    return (rest[0].lower() + rest[1:] if rest[1:2].islower() else rest) or "notebook"
 
 
 def say_long(minutes):

@@ -87,3 +87,31 @@
     before = now;
   });
 }
+
+/* The theme's dialogs: when one closes, the button that opened it has the focus again; and it closes when a reader has
+   chosen a place on the page. */
+{
+  let opener;
+
+  document.addEventListener(
+    "click",
+    (event) => {
+      const button = event.target.closest(".sidebar-toggle, .search-button");
+      if (button) opener = button;
+      const dialog = event.target.closest('a[href^="#"]')?.closest("dialog");
+      if (dialog) {
+        opener = undefined;
+        dialog.close();
+      }
+    },
+    true,
+  );
+
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.addEventListener("close", () => {
+      const button = opener;
+      opener = undefined;
+      setTimeout(() => button?.focus());
+    });
+  }
+}
